@@ -1,0 +1,199 @@
+//! Limits and times of a socket and of a server.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+
+/// The longest event name, lane name and namespace, in bytes.
+pub const MAX_NAME: usize = 256;
+/// The most lanes that may be live in one socket.
+pub const MAX_LANES: u32 = 1024;
+/// The largest authentication payload, in bytes.
+pub const MAX_AUTH: usize = 8 * 1024;
+/// The largest message a configuration may allow, in bytes: 1 GiB.
+pub const MAX_MESSAGE: usize = 1 << 30;
+
+/// Limits and times of one end of a socket. Sizes are in bytes.
+///
+/// A socket's memory is at most `send_buffer + 2 × receive_buffer + max_message + 128 KiB + 1 KiB × lanes`, and what the application itself
+/// holds or asks for (receipts, asks).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Config {
+    /// The largest message that this side takes; the peer refuses to send a larger one. Default 16 MiB.
+    pub max_message: usize,
+    /// The largest headers that this side takes. Default 64 KiB.
+    pub max_headers: usize,
+    /// How much may wait or be unconfirmed before writes answer `Full`. At least the largest message that is sent. A
+    /// message counts with its headers and [`Config::MESSAGE_OVERHEAD`]. Default 32 MiB.
+    pub send_buffer: usize,
+    /// How many messages may wait or be unconfirmed before writes answer `Full`. Default: no limit but the bytes.
+    pub send_messages: usize,
+    /// The credit given to the peer over all lanes. At least `max_message + max_headers + 1 KiB`, for the largest
+    /// message, and [`Config::LANE_WINDOW`] for each of `2 × max_lanes + 2` lanes. Default 32 MiB.
+    pub receive_buffer: usize,
+    /// How many lanes each side may have open at once, beside the main lane. Default 128, at most [`MAX_LANES`].
+    pub max_lanes: u32,
+    /// How many of the peer's asks may wait for an answer of this side. Further ones are refused. Default 4,096.
+    pub max_open_asks: usize,
+    /// How many bytes of volatile messages may wait, in each direction; further ones are dropped. Default 64 KiB.
+    pub volatile_buffer: usize,
+    /// The silence that this side tolerates before it gives the link up. The peer sends something at least every third of
+    /// it. At least 10 ms. Default 15 s.
+    pub silence: Duration,
+    /// How long a confirmation may wait for company. Default 5 ms.
+    pub ack_delay: Duration,
+    /// How long a close may take before it becomes an abort. Default 10 s.
+    pub close_timeout: Duration,
+
+    /// Client: whether to dial again by itself when the link is gone. Default true.
+    pub reconnect: bool,
+    /// Client: how long one attempt may take, dialling and handshake together. Default 10 s.
+    pub attempt_timeout: Duration,
+    /// Client: the pause before the second attempt is between nothing and this; the bound doubles with each. Default 100 ms.
+    pub redial_base: Duration,
+    /// Client: where the doubling ends. Default 10 s.
+    pub redial_max: Duration,
+    /// Client: what follows a lost session.
+    pub on_loss: OnLoss,
+
+    /// Server: how long a session outlives its last link. Default 2 min.
+    pub retention: Duration,
+
+    /// Nothing leaves before it was committed: see [`Socket::stage`](crate::Socket::stage). Default false.
+    pub durable: bool,
+}
+
+/// What a client does when its session is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum OnLoss {
+    /// The socket closes.
+    #[default]
+    Close,
+    /// A new incarnation opens with empty buffers once the application has taken what was unconfirmed.
+    Reopen,
+}
+
+impl Config {
+    /// What each message costs in the send buffer beside its payload, name and headers.
+    pub const MESSAGE_OVERHEAD: usize = 64;
+    /// The credit with which a lane starts, in bytes.
+    pub const LANE_WINDOW: usize = 8 * 1024;
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            max_message: 16 << 20,
+            max_headers: 64 << 10,
+            send_buffer: 32 << 20,
+            send_messages: usize::MAX,
+            receive_buffer: 32 << 20,
+            max_lanes: 128,
+            max_open_asks: 4096,
+            volatile_buffer: 64 << 10,
+            silence: Duration::from_secs(15),
+            ack_delay: Duration::from_millis(5),
+            close_timeout: Duration::from_secs(10),
+            reconnect: true,
+            attempt_timeout: Duration::from_secs(10),
+            redial_base: Duration::from_millis(100),
+            redial_max: Duration::from_secs(10),
+            on_loss: OnLoss::Close,
+            retention: Duration::from_secs(120),
+            durable: false,
+        }
+    }
+}
+
+/// Limits and times of a server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// Of each socket.
+    pub socket: Config,
+    /// The routing part of this server's session ids: which instance.
+    pub instance: u64,
+    /// The routing part of this server's session ids: which shard of the instance.
+    pub shard: u16,
+    /// How many sockets may live at once. Default 100,000.
+    pub max_sockets: usize,
+    /// How many opens may wait for a decision at once. Default 1,024.
+    pub max_pending: usize,
+    /// How many links may be up that have not said who they are. Default 1,024.
+    pub max_unknown_links: usize,
+    /// How long a link may take to say who it is. Default 10 s.
+    pub hello_timeout: Duration,
+    /// How long an open may wait for a decision; then it is rejected. Default 10 s.
+    pub open_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        ServerConfig {
+            socket: Config::default(),
+            instance: 0,
+            shard: 0,
+            max_sockets: 100_000,
+            max_pending: 1024,
+            max_unknown_links: 1024,
+            hello_timeout: Duration::from_secs(10),
+            open_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    /// Whether this can work.
+    ///
+    /// # Errors
+    /// Names the first field that cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let message = self.max_message as u64 + self.max_headers as u64;
+        let base = (2 * u64::from(self.max_lanes) + 2) * Config::LANE_WINDOW as u64;
+        rule("max_message", self.max_message as u64, 1..=MAX_MESSAGE as u64, "1 byte to 1 GiB")?;
+        rule("max_headers", self.max_headers as u64, 0..=MAX_MESSAGE as u64, "at most 1 GiB")?;
+        rule("send_buffer", self.send_buffer as u64, 1..=u64::MAX, "at least 1 byte")?;
+        rule("send_messages", self.send_messages as u64, 1..=u64::MAX, "at least 1")?;
+        rule(
+            "receive_buffer",
+            self.receive_buffer as u64,
+            message + 1024 + base..=1 << 40,
+            "at least max_message + max_headers + 1 KiB + 8 KiB × (2 × max_lanes + 2), at most 1 TiB",
+        )?;
+        rule("max_lanes", u64::from(self.max_lanes), 0..=u64::from(MAX_LANES), "at most 1,024")?;
+        rule("max_open_asks", self.max_open_asks as u64, 1..=u64::MAX, "at least 1")?;
+        let ten_millis = 10_000..=u64::from(u32::MAX) * 1000;
+        rule("silence", micros(self.silence), ten_millis, "10 ms to 49 days")?;
+        rule("redial_base", micros(self.redial_base), 1..=u64::MAX, "more than nothing")?;
+        rule("attempt_timeout", micros(self.attempt_timeout), 1..=u64::MAX, "more than nothing")
+    }
+}
+
+impl ServerConfig {
+    /// Whether this can work.
+    ///
+    /// # Errors
+    /// Names the first field that cannot.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.socket.check()?;
+        rule("max_sockets", self.max_sockets as u64, 1..=u64::from(u32::MAX), "1 to 4,294,967,295")?;
+        rule("max_pending", self.max_pending as u64, 1..=u64::from(u32::MAX), "1 to 4,294,967,295")?;
+        rule("max_unknown_links", self.max_unknown_links as u64, 1..=u64::from(u32::MAX), "1 to 4,294,967,295")
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    duration.as_micros().min(u64::MAX as u128) as u64
+}
+
+fn rule(
+    field: &'static str,
+    value: u64,
+    range: core::ops::RangeInclusive<u64>,
+    rule: &'static str,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) { Ok(()) } else { Err(ConfigError { field, value, rule }) }
+}

@@ -1,0 +1,196 @@
+//! Bytes that arrived out of order, until those before them are here.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::{Buf, Bytes};
+use serde::{Deserialize, Serialize};
+
+/// Bytes in a block. One bit each says which are here: 32 words, the longest array that serde takes.
+const BLOCK: usize = 32 * 64;
+/// What a piece costs beside its bytes, and a block, in bytes.
+const PIECE_OVERHEAD: usize = 96;
+const BLOCK_OVERHEAD: usize = size_of::<Block>() + 64;
+/// What pieces may cost beyond twice the range that they span, in bytes.
+const ALLOWANCE: usize = 4096;
+
+/// Ranges of bytes by their offset.
+///
+/// They are kept as pieces, slices of what arrived. When these come to cost more than twice the range from the first to
+/// the last one, because they are tiny, they are copied into blocks, until nothing is left.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Assembler {
+    /// By start, without overlap.
+    pieces: BTreeMap<u64, Piece>,
+    /// By start, a multiple of [`BLOCK`]. One of the two maps is empty.
+    blocks: BTreeMap<u64, Box<Block>>,
+    /// What the pieces cost.
+    cost: usize,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Piece {
+    bytes: Bytes,
+    /// How much memory lives as long as the bytes.
+    capacity: usize,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Block {
+    bytes: Vec<u8>,
+    here: [u64; BLOCK / 64],
+}
+
+impl Piece {
+    fn new(bytes: Bytes, capacity: usize) -> Piece {
+        if bytes.len() >= capacity.div_ceil(2) {
+            return Piece { bytes, capacity };
+        }
+        Piece { capacity: bytes.len(), bytes: Bytes::copy_from_slice(&bytes) }
+    }
+
+    fn cost(&self) -> usize {
+        self.capacity + PIECE_OVERHEAD
+    }
+}
+
+impl Assembler {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.blocks.is_empty()
+    }
+
+    /// Adds the bytes at `offset`, which live in `capacity` bytes of memory. None may have been taken before.
+    pub(super) fn insert(&mut self, mut offset: u64, mut bytes: Bytes, capacity: usize) {
+        if !self.blocks.is_empty() {
+            return self.write(offset, &bytes);
+        }
+        let mut end = offset + bytes.len() as u64;
+        if let Some((start, piece)) = self.pieces.range(..=offset).next_back() {
+            let known = (start + piece.bytes.len() as u64).saturating_sub(offset);
+            if known >= bytes.len() as u64 {
+                return;
+            }
+            bytes.advance(known as usize);
+            offset += known;
+        }
+        // From the last one on, so that only the first can reach beyond the end.
+        while let Some((&start, piece)) = self.pieces.range(offset..end).next_back() {
+            if start + piece.bytes.len() as u64 > end {
+                bytes.truncate((start - offset) as usize);
+                end = start;
+            } else {
+                self.cost -= piece.cost();
+                self.pieces.remove(&start);
+            }
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        let piece = Piece::new(bytes, capacity);
+        self.cost += piece.cost();
+        self.pieces.insert(offset, piece);
+        if self.cost > ALLOWANCE + 2 * self.span() {
+            self.cost = 0;
+            for (offset, piece) in core::mem::take(&mut self.pieces) {
+                self.write(offset, &piece.bytes);
+            }
+        }
+    }
+
+    /// From the first to the last byte.
+    fn span(&self) -> usize {
+        match (self.pieces.first_key_value(), self.pieces.last_key_value()) {
+            (Some((first, _)), Some((last, piece))) => (last - first) as usize + piece.bytes.len(),
+            _ => 0,
+        }
+    }
+
+    fn write(&mut self, mut offset: u64, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let within = (offset % BLOCK as u64) as usize;
+            let (now, rest) = bytes.split_at(bytes.len().min(BLOCK - within));
+            self.blocks.entry(offset - within as u64).or_insert_with(Block::new).write(within, now);
+            bytes = rest;
+            offset += now.len() as u64;
+        }
+    }
+
+    /// How far the bytes reach without a gap, from `offset` on.
+    pub(super) fn contiguous(&self, mut offset: u64) -> u64 {
+        while let Some(piece) = self.pieces.get(&offset) {
+            offset += piece.bytes.len() as u64;
+        }
+        loop {
+            let within = offset % BLOCK as u64;
+            let Some(block) = self.blocks.get(&(offset - within)) else { return offset };
+            let end = block.contiguous(within as usize);
+            offset += end as u64 - within;
+            if end < BLOCK {
+                return offset;
+            }
+        }
+    }
+
+    /// Takes some of the bytes at `offset`, before which nothing may be left, and the memory that lives as long as they.
+    pub(super) fn pop(&mut self, offset: u64) -> Option<(Bytes, usize)> {
+        if let Some(piece) = self.pieces.remove(&offset) {
+            self.cost -= piece.cost();
+            return Some((piece.bytes, piece.capacity));
+        }
+        let within = (offset % BLOCK as u64) as usize;
+        let start = offset - within as u64;
+        let block = self.blocks.get(&start)?;
+        let end = block.contiguous(within);
+        if end == within {
+            return None;
+        }
+        let bytes = Bytes::copy_from_slice(&block.bytes[within..end]);
+        if block.is_over(end) {
+            self.blocks.remove(&start);
+        }
+        Some((bytes, end - within))
+    }
+
+    /// Bytes of heap behind it, about: maps are counted as if their nodes were half full.
+    pub(super) fn allocated(&self) -> usize {
+        self.cost + self.blocks.len() * (BLOCK + BLOCK_OVERHEAD)
+    }
+}
+
+impl Block {
+    fn new() -> Box<Block> {
+        Box::new(Block { bytes: alloc::vec![0; BLOCK], here: [0; BLOCK / 64] })
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        let end = at + bytes.len();
+        self.bytes[at..end].copy_from_slice(bytes);
+        for word in at / 64..end.div_ceil(64) {
+            let from = at.saturating_sub(word * 64);
+            let to = (end - word * 64).min(64);
+            self.here[word] |= u64::MAX >> (64 - (to - from)) << from;
+        }
+    }
+
+    /// How far the bytes reach without a gap, from `at` on.
+    fn contiguous(&self, at: usize) -> usize {
+        let mut end = at;
+        while end < BLOCK {
+            let ones = (self.here[end / 64] >> (end % 64)).trailing_ones() as usize;
+            end += ones;
+            if ones == 0 || end % 64 != 0 {
+                break;
+            }
+        }
+        end
+    }
+
+    /// Whether nothing is here from `at` on.
+    fn is_over(&self, at: usize) -> bool {
+        match self.here.get(at / 64..) {
+            Some([first, rest @ ..]) => first >> (at % 64) == 0 && rest.iter().all(|word| *word == 0),
+            Some([]) | None => true,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The bytes of a stream that are not yet confirmed, as shared chunks and one that is still written to.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::{Buf, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+/// The smallest and the largest chunk that is allocated for small records, in bytes.
+const CHUNK: (usize, usize) = (1024, 32 * 1024);
+
+/// A queue of bytes with a cursor: written at the end, transmitted at the cursor, released at the front.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Chunks {
+    frozen: VecDeque<Bytes>,
+    /// Behind the frozen ones. Its bytes are frozen when they are first transmitted; what room it has left stays.
+    open: BytesMut,
+    /// The cursor: how many chunks are before it, and how many bytes of the next one.
+    index: usize,
+    within: usize,
+}
+
+impl PartialEq for Chunks {
+    /// The same bytes are the same, however they are divided.
+    fn eq(&self, other: &Chunks) -> bool {
+        let bytes = |chunks: &Chunks| Vec::from_iter(chunks.iter().flatten().copied());
+        bytes(self) == bytes(other)
+    }
+}
+
+impl Chunks {
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.frozen.iter().map(|chunk| &chunk[..]).chain(core::iter::once(&self.open[..]))
+    }
+
+    /// The open chunk with room for `room` more bytes. `busy` is how much a new chunk should hold, within reason.
+    #[inline]
+    pub(super) fn open(&mut self, room: usize, busy: usize) -> &mut BytesMut {
+        if self.open.capacity() - self.open.len() < room {
+            self.renew(room, busy);
+        }
+        &mut self.open
+    }
+
+    #[cold]
+    fn renew(&mut self, room: usize, busy: usize) {
+        self.close();
+        self.open = BytesMut::with_capacity(busy.clamp(CHUNK.0, CHUNK.1).max(room));
+    }
+
+    /// Freezes what is in the open chunk.
+    fn freeze(&mut self) {
+        if !self.open.is_empty() {
+            self.frozen.push_back(self.open.split().freeze());
+        }
+    }
+
+    /// Freezes what is in the open chunk and gives up what room it has left.
+    fn close(&mut self) {
+        let open = core::mem::take(&mut self.open);
+        if !open.is_empty() {
+            self.frozen.push_back(open.freeze());
+        }
+    }
+
+    /// Appends bytes by reference.
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        self.freeze();
+        self.frozen.push_back(bytes);
+    }
+
+    /// Appends the next `count` bytes at the cursor to `out` and moves it behind them. There must be as many.
+    pub(super) fn transmit(&mut self, mut count: usize, out: &mut Vec<Bytes>) {
+        while count > 0 {
+            if self.index == self.frozen.len() {
+                self.freeze();
+            }
+            let chunk = &self.frozen[self.index];
+            let rest = chunk.len() - self.within;
+            if count < rest {
+                out.push(chunk.slice(self.within..self.within + count));
+                self.within += count;
+                return;
+            }
+            match self.within {
+                0 => out.push(chunk.clone()),
+                within if rest > 0 => out.push(chunk.slice(within..)),
+                _ => {}
+            }
+            count -= rest;
+            self.index += 1;
+            self.within = 0;
+        }
+    }
+
+    /// Moves the cursor to `count` bytes behind the front.
+    pub(super) fn seek(&mut self, mut count: usize) {
+        self.index = 0;
+        while let Some(chunk) = self.frozen.get(self.index).filter(|chunk| chunk.len() <= count) {
+            count -= chunk.len();
+            self.index += 1;
+        }
+        self.within = count;
+    }
+
+    /// Drops `count` bytes from the front; a cursor that stood in them stands at the front then.
+    pub(super) fn release(&mut self, mut count: usize) {
+        while let Some(chunk) = self.frozen.front_mut() {
+            if count < chunk.len() {
+                chunk.advance(count);
+                if self.index == 0 {
+                    self.within = self.within.saturating_sub(count);
+                }
+                break;
+            }
+            count -= chunk.len();
+            self.frozen.pop_front();
+            match self.index.checked_sub(1) {
+                Some(index) => self.index = index,
+                None => self.within = 0,
+            }
+        }
+        if self.frozen.is_empty() && self.open.is_empty() {
+            *self = Chunks::default();
+        } else {
+            shrink(&mut self.frozen);
+        }
+    }
+
+    /// Cuts off what is more than `count` bytes behind the front. The cursor must not be there.
+    pub(super) fn split_off(&mut self, mut count: usize) -> Chunks {
+        self.close();
+        let mut index = 0;
+        while let Some(chunk) = self.frozen.get(index).filter(|chunk| chunk.len() <= count) {
+            count -= chunk.len();
+            index += 1;
+        }
+        let mut rest = self.frozen.split_off(index);
+        if let Some(chunk) = rest.front_mut().filter(|_| count > 0) {
+            self.frozen.push_back(chunk.split_to(count));
+        }
+        Chunks { frozen: rest, ..Chunks::default() }
+    }
+
+    /// Takes a record of `count` bytes from the front: what of it stands in one chunk, and what stands in further ones.
+    pub(super) fn take(&mut self, count: usize) -> (Bytes, Bytes) {
+        self.close();
+        let first = self.take_piece(count);
+        let mut rest = count - first.len();
+        let second = self.take_piece(rest);
+        rest -= second.len();
+        if rest == 0 {
+            return (first, second);
+        }
+        let mut whole = BytesMut::with_capacity(count);
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        while rest > 0 {
+            let piece = self.take_piece(rest);
+            rest -= piece.len();
+            whole.extend_from_slice(&piece);
+        }
+        (whole.freeze(), Bytes::new())
+    }
+
+    fn take_piece(&mut self, count: usize) -> Bytes {
+        match self.frozen.front_mut() {
+            Some(chunk) if chunk.len() > count => chunk.split_to(count),
+            Some(_) if count > 0 => self.frozen.pop_front().unwrap_or_default(),
+            Some(_) | None => Bytes::new(),
+        }
+    }
+
+    /// Bytes of heap behind it, as far as it can tell.
+    pub(super) fn allocated(&self) -> usize {
+        let chunks: usize = self.frozen.iter().map(Bytes::len).sum();
+        chunks + self.open.capacity() + self.frozen.capacity() * size_of::<Bytes>()
+    }
+}
+
+/// Gives back the memory of a queue that was much longer.
+pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
+    const SMALL: usize = 64;
+    if queue.capacity() > SMALL && queue.len() < queue.capacity() / 8 {
+        queue.shrink_to((queue.len() * 2).max(SMALL));
+    }
+}

@@ -1,0 +1,491 @@
+//! Records to bytes and back (PROTOCOL.md §4.2): `length << 1 | extended`, then the body.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::code::{CloseReason, Code, MAX_REASON, ProtocolCode};
+use crate::config::MAX_NAME;
+use crate::ids::AskId;
+use crate::message::{LaneOptions, Message, Meta};
+use crate::wire::{WireError, varint};
+
+/// A payload up to this size is copied behind its record's head, a larger one is referenced, in bytes.
+pub(super) const INLINE_PAYLOAD: usize = 1024;
+
+const OPEN: u8 = 1;
+const FIN: u8 = 2;
+const MESSAGE: u8 = 3;
+const ASK: u8 = 4;
+const REPLY: u8 = 5;
+const ASK_END: u8 = 6;
+const CANCEL: u8 = 7;
+/// The size of a FIN record, in bytes.
+pub(super) const FIN_LEN: u64 = 2;
+/// In a kind byte: reserved for encoded (compressed) bodies.
+const ENCODED: u8 = 0x80;
+/// In a reply's flags: further replies follow.
+const MORE: u8 = 1;
+
+/// The most that an extended body holds beside payload, name and headers, in bytes: kind, flags, ask offset and two
+/// lengths.
+const EXTENDED_OVERHEAD: usize = 2 + 3 * varint::MAX_LEN;
+
+/// A record on its way to the peer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Outgoing {
+    Message(Message),
+    Ask(AskId, Message),
+    /// An answer to the peer's ask whose record starts at `ask`.
+    Reply {
+        ask: u64,
+        message: Message,
+        more: bool,
+    },
+    /// The peer's ask gets no (further) answer.
+    AskEnd {
+        ask: u64,
+        outcome: AskOutcome,
+    },
+    /// This side's ask wants no (further) answer.
+    Cancel {
+        ask: u64,
+    },
+    Open(Box<LaneOptions>),
+    Fin,
+    /// Bytes of a byte lane.
+    Bytes(Bytes),
+}
+
+/// How an ask ended without a (further) answer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum AskOutcome {
+    NoReply,
+    Refused(CloseReason),
+}
+
+/// A record from the peer. `at` is the offset at which it starts.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) enum Incoming {
+    Message(Message),
+    Ask { at: u64, message: Message },
+    Reply { at: u64, ask: u64, message: Message, more: bool },
+    AskEnd { ask: u64, outcome: AskOutcome },
+    Cancel { ask: u64 },
+    Open(LaneOptions),
+    Fin,
+}
+
+/// The largest payload and headers that this side takes, in bytes.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct RecordLimits {
+    pub(crate) max_message: usize,
+    pub(crate) max_headers: usize,
+}
+
+impl RecordLimits {
+    const NONE: RecordLimits = RecordLimits { max_message: usize::MAX, max_headers: usize::MAX };
+}
+
+/// A rule of the lane that the peer broke.
+#[derive(Clone, PartialEq, Debug, Error)]
+pub(crate) enum Violation {
+    #[error("malformed {0}")]
+    Malformed(&'static str),
+    #[error("unknown record kind {0}")]
+    UnknownKind(u8),
+    #[error("{what} of {size} bytes is over the limit of {limit}")]
+    TooLarge { what: &'static str, size: u64, limit: u64 },
+    #[error("data up to offset {end} is over the credit of {limit}")]
+    FlowControl { end: u64, limit: u64 },
+    #[error("unexpected {0}")]
+    Unexpected(&'static str),
+}
+
+impl Violation {
+    /// The protocol code to answer with.
+    pub(crate) fn code(&self) -> ProtocolCode {
+        match self {
+            Violation::Malformed(_) => ProtocolCode::Malformed,
+            Violation::UnknownKind(_) => ProtocolCode::UnknownFrame,
+            Violation::TooLarge { .. } => ProtocolCode::TooLarge,
+            Violation::FlowControl { .. } => ProtocolCode::FlowControl,
+            Violation::Unexpected(_) => ProtocolCode::Unexpected,
+        }
+    }
+}
+
+impl From<WireError> for Violation {
+    fn from(_: WireError) -> Violation {
+        Violation::Malformed("number in a record")
+    }
+}
+
+const TOO_SHORT: Violation = Violation::Malformed("record: it is too short");
+
+fn check_size(what: &'static str, size: u64, limit: usize) -> Result<(), Violation> {
+    let limit = limit as u64;
+    if size <= limit { Ok(()) } else { Err(Violation::TooLarge { what, size, limit }) }
+}
+
+/// What stands in front of a record's body.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Head {
+    pub(super) extended: bool,
+    /// Bytes of the head itself.
+    pub(super) len: usize,
+    /// Bytes of the body.
+    pub(super) body: u64,
+}
+
+impl Head {
+    /// The head at the start of `bytes`; `None` when it goes on beyond them.
+    #[inline]
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, Violation> {
+        let head = varint::read(bytes)?;
+        Ok(head.map(|(value, len)| Head { extended: value & 1 == 1, len, body: value >> 1 }))
+    }
+
+    /// Whether the body is within the limits, as far as its length alone can tell.
+    pub(super) fn check(&self, limits: RecordLimits) -> Result<(), Violation> {
+        if !self.extended {
+            return check_size("message", self.body, limits.max_message);
+        }
+        // Two names: those of an OPEN.
+        let meta = limits.max_headers.saturating_add(2 * MAX_NAME + EXTENDED_OVERHEAD);
+        check_size("record", self.body, limits.max_message.saturating_add(meta))
+    }
+}
+
+impl Outgoing {
+    /// How many bytes the application gave: payload, name, headers or reason.
+    pub(super) fn content(&self) -> usize {
+        match self {
+            Outgoing::Message(message) | Outgoing::Ask(_, message) | Outgoing::Reply { message, .. } => {
+                message.payload.len() + meta_len(message)
+            }
+            Outgoing::AskEnd { outcome: AskOutcome::Refused(reason), .. } => reason.reason.len(),
+            Outgoing::Open(options) => options.name.len() + options.namespace.len() + options.headers.len(),
+            Outgoing::Bytes(bytes) => bytes.len(),
+            Outgoing::AskEnd { .. } | Outgoing::Cancel { .. } | Outgoing::Fin => 0,
+        }
+    }
+
+    /// Whether it is a message of the application's: plain, a question or an answer.
+    pub(super) fn is_user(&self) -> bool {
+        matches!(self, Outgoing::Message(_) | Outgoing::Ask(..) | Outgoing::Reply { .. })
+    }
+
+    /// The message, if it has one.
+    pub(crate) fn into_message(self) -> Option<Message> {
+        match self {
+            Outgoing::Message(message) | Outgoing::Ask(_, message) | Outgoing::Reply { message, .. } => Some(message),
+            Outgoing::AskEnd { .. }
+            | Outgoing::Cancel { .. }
+            | Outgoing::Open(_)
+            | Outgoing::Fin
+            | Outgoing::Bytes(_) => None,
+        }
+    }
+
+    /// No less than what the record takes without its payload, in bytes.
+    pub(super) fn head_bound(&self) -> usize {
+        match self {
+            Outgoing::Bytes(_) => varint::MAX_LEN,
+            Outgoing::Message(message) if message.meta.is_none() => varint::MAX_LEN,
+            Outgoing::Message(message) | Outgoing::Ask(_, message) | Outgoing::Reply { message, .. } => {
+                varint::MAX_LEN + EXTENDED_OVERHEAD + meta_len(message)
+            }
+            other => 2 * (varint::MAX_LEN + EXTENDED_OVERHEAD) + other.content(),
+        }
+    }
+
+    /// Appends all of the record but its payload, which follows it.
+    pub(super) fn encode_head(&self, out: &mut BytesMut) {
+        match self {
+            Outgoing::Bytes(payload) => varint::put((payload.len() as u64) << 1, out),
+            Outgoing::Message(message) if message.meta.is_none() => {
+                varint::put((message.payload.len() as u64) << 1, out)
+            }
+            Outgoing::Message(message) => put_message(&[MESSAGE], message, out),
+            Outgoing::Ask(_, message) => put_message(&[ASK], message, out),
+            Outgoing::Reply { ask, message, more } => {
+                let mut front = numbered(REPLY, *ask);
+                front.push(if *more { MORE } else { 0 });
+                put_message(&front, message, out);
+            }
+            Outgoing::AskEnd { ask, outcome } => put_control(numbered(ASK_END, *ask), &WireOutcome::from(outcome), out),
+            Outgoing::Cancel { ask } => put_extended(&numbered(CANCEL, *ask), 0, out),
+            Outgoing::Open(options) => put_control(Vec::from([OPEN]), &**options, out),
+            Outgoing::Fin => put_extended(&[FIN], 0, out),
+        }
+    }
+
+    pub(super) fn payload_len(&self) -> usize {
+        match self {
+            Outgoing::Message(message) | Outgoing::Ask(_, message) | Outgoing::Reply { message, .. } => {
+                message.payload.len()
+            }
+            Outgoing::Bytes(bytes) => bytes.len(),
+            Outgoing::AskEnd { .. } | Outgoing::Cancel { .. } | Outgoing::Open(_) | Outgoing::Fin => 0,
+        }
+    }
+
+    /// The payload, which follows the head.
+    pub(super) fn into_payload(self) -> Bytes {
+        match self {
+            Outgoing::Bytes(bytes) => bytes,
+            other => other.into_message().map(|message| message.payload).unwrap_or_default(),
+        }
+    }
+
+    /// The record of a message lane that this side wrote as `record` and then `payload`; one of these has all of the
+    /// payload. `ask`: the id of the ask. `None` when it is none that this side can have written.
+    pub(super) fn decode(mut record: Bytes, payload: Bytes, ask: Option<AskId>) -> Option<Outgoing> {
+        let head = Head::parse(&record).ok()??;
+        let mut body = record.split_off(head.len);
+        if !head.extended {
+            return Some(Outgoing::Message(Message::new(if body.is_empty() { payload } else { body })));
+        }
+        let message = |layout: Layout, body: &mut Bytes| {
+            let mut message = layout.take(body);
+            if message.payload.is_empty() {
+                message.payload = payload;
+            }
+            message
+        };
+        Some(match Extended::parse(&body, RecordLimits::NONE).ok()? {
+            Extended::Message(layout) => Outgoing::Message(message(layout, &mut body)),
+            Extended::Ask(layout) => Outgoing::Ask(ask?, message(layout, &mut body)),
+            Extended::Reply { ask, layout, more } => Outgoing::Reply { ask, message: message(layout, &mut body), more },
+            Extended::AskEnd { ask, outcome } => Outgoing::AskEnd { ask, outcome },
+            Extended::Cancel { ask } => Outgoing::Cancel { ask },
+            Extended::Open(options) => Outgoing::Open(Box::new(options)),
+            Extended::Fin => Outgoing::Fin,
+        })
+    }
+}
+
+fn meta_len(message: &Message) -> usize {
+    message.name().map_or(0, str::len) + message.headers().map_or(0, Bytes::len)
+}
+
+/// The start of a body: its kind and the offset of an ask.
+fn numbered(kind: u8, ask: u64) -> Vec<u8> {
+    let mut front = Vec::with_capacity(2 + varint::MAX_LEN);
+    front.push(kind);
+    varint::put(ask, &mut front);
+    front
+}
+
+/// Appends the head and the first bytes of the body of an extended record; `rest` more bytes of body follow.
+fn put_extended(front: &[u8], rest: usize, out: &mut BytesMut) {
+    varint::put(((front.len() + rest) as u64) << 1 | 1, out);
+    out.put_slice(front);
+}
+
+fn put_message(front: &[u8], message: &Message, out: &mut BytesMut) {
+    let name = message.name().unwrap_or_default().as_bytes();
+    let headers: &[u8] = message.headers().map_or(&[], |headers| headers);
+    let size = |field: &[u8]| varint::len(field.len() as u64) + field.len();
+    put_extended(front, size(name) + size(headers) + message.payload.len(), out);
+    for field in [name, headers] {
+        varint::put(field.len() as u64, out);
+        out.put_slice(field);
+    }
+}
+
+fn put_control<T: Serialize>(front: Vec<u8>, value: &T, out: &mut BytesMut) {
+    // Fails only for types that postcard cannot write, and these are none of them.
+    let body = postcard::to_extend(value, front).unwrap_or_default();
+    put_extended(&body, 0, out);
+}
+
+/// An [`AskOutcome`] on the wire.
+#[derive(Serialize, Deserialize)]
+enum WireOutcome<'a> {
+    NoReply,
+    Refused { app: bool, code: u32, reason: &'a str },
+}
+
+impl<'a> From<&'a AskOutcome> for WireOutcome<'a> {
+    fn from(outcome: &'a AskOutcome) -> WireOutcome<'a> {
+        let AskOutcome::Refused(CloseReason { code, reason }) = outcome else { return WireOutcome::NoReply };
+        let (app, code) = match code {
+            Code::App(code) => (true, *code),
+            Code::Protocol(code) => (false, code.number()),
+        };
+        WireOutcome::Refused { app, code, reason }
+    }
+}
+
+impl WireOutcome<'_> {
+    fn into_outcome(self) -> Result<AskOutcome, Violation> {
+        let WireOutcome::Refused { app, code, reason } = self else { return Ok(AskOutcome::NoReply) };
+        check_size("reason", reason.len() as u64, MAX_REASON)?;
+        Ok(AskOutcome::Refused(if app {
+            CloseReason::app(code, reason)
+        } else {
+            CloseReason::protocol(ProtocolCode::from_number(code), reason)
+        }))
+    }
+}
+
+/// The body of an extended record, taken apart.
+pub(super) enum Extended {
+    Open(LaneOptions),
+    Fin,
+    Message(Layout),
+    Ask(Layout),
+    Reply { ask: u64, layout: Layout, more: bool },
+    AskEnd { ask: u64, outcome: AskOutcome },
+    Cancel { ask: u64 },
+}
+
+/// Whether an extended record of this kind waits for the application to read up to it.
+pub(super) fn waits(kind: u8) -> bool {
+    matches!(kind, MESSAGE | ASK | FIN)
+}
+
+/// Where the parts of a message stand in its body. The payload is the rest.
+pub(super) struct Layout {
+    name: Range<usize>,
+    headers: Range<usize>,
+}
+
+impl Layout {
+    /// The message in the body that this is the layout of.
+    pub(super) fn take(&self, body: &mut Bytes) -> Message {
+        let name = core::str::from_utf8(&body[self.name.clone()]).ok().filter(|name| !name.is_empty()).map(Box::from);
+        let headers = (!self.headers.is_empty()).then(|| body.slice(self.headers.clone()));
+        let meta = (name.is_some() || headers.is_some()).then(|| Box::new(Meta { name, headers }));
+        Message { payload: body.split_off(self.headers.end), meta }
+    }
+}
+
+impl Extended {
+    /// # Errors
+    /// When the body is none of a known kind, or over the limits.
+    pub(super) fn parse(body: &[u8], limits: RecordLimits) -> Result<Extended, Violation> {
+        let mut cursor = Cursor { body, at: 0 };
+        let kind = cursor.byte()?;
+        if kind & ENCODED != 0 {
+            return Err(Violation::Malformed("record kind: the encoded bit is reserved"));
+        }
+        match kind {
+            OPEN => {
+                let options: LaneOptions = cursor.postcard("OPEN record")?;
+                check_size("lane name", options.name.len() as u64, MAX_NAME)?;
+                check_size("namespace", options.namespace.len() as u64, MAX_NAME)?;
+                check_size("headers", options.headers.len() as u64, limits.max_headers)?;
+                Ok(Extended::Open(options))
+            }
+            FIN => cursor.end(Extended::Fin),
+            MESSAGE => Ok(Extended::Message(cursor.layout(limits)?)),
+            ASK => Ok(Extended::Ask(cursor.layout(limits)?)),
+            REPLY => {
+                let (ask, flags) = (cursor.number()?, cursor.byte()?);
+                if flags & !MORE != 0 {
+                    return Err(Violation::Malformed("flags of a reply"));
+                }
+                Ok(Extended::Reply { ask, layout: cursor.layout(limits)?, more: flags & MORE != 0 })
+            }
+            ASK_END => {
+                let ask = cursor.number()?;
+                let outcome = cursor.postcard::<WireOutcome>("outcome of an ask")?.into_outcome()?;
+                Ok(Extended::AskEnd { ask, outcome })
+            }
+            CANCEL => {
+                let ask = cursor.number()?;
+                cursor.end(Extended::Cancel { ask })
+            }
+            kind => Err(Violation::UnknownKind(kind)),
+        }
+    }
+}
+
+/// Reads a body from its start.
+struct Cursor<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn rest(&self) -> &'a [u8] {
+        &self.body[self.at..]
+    }
+
+    fn byte(&mut self) -> Result<u8, Violation> {
+        let byte = *self.rest().first().ok_or(TOO_SHORT)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn number(&mut self) -> Result<u64, Violation> {
+        let (value, len) = varint::read(self.rest())?.ok_or(TOO_SHORT)?;
+        self.at += len;
+        Ok(value)
+    }
+
+    fn field(&mut self, what: &'static str, limit: usize) -> Result<Range<usize>, Violation> {
+        let size = self.number()?;
+        check_size(what, size, limit)?;
+        let start = self.at;
+        let end = usize::try_from(size).ok().and_then(|size| start.checked_add(size));
+        self.at = end.filter(|end| *end <= self.body.len()).ok_or(TOO_SHORT)?;
+        Ok(start..self.at)
+    }
+
+    fn layout(&mut self, limits: RecordLimits) -> Result<Layout, Violation> {
+        let name = self.field("event name", MAX_NAME)?;
+        if core::str::from_utf8(&self.body[name.clone()]).is_err() {
+            return Err(Violation::Malformed("event name: it is not UTF-8"));
+        }
+        let headers = self.field("headers", limits.max_headers)?;
+        check_size("message", self.rest().len() as u64, limits.max_message)?;
+        Ok(Layout { name, headers })
+    }
+
+    fn postcard<T: Deserialize<'a>>(&mut self, what: &'static str) -> Result<T, Violation> {
+        match postcard::take_from_bytes(self.rest()) {
+            Ok((value, [])) => Ok(value),
+            Ok(_) | Err(_) => Err(Violation::Malformed(what)),
+        }
+    }
+
+    fn end(&self, value: Extended) -> Result<Extended, Violation> {
+        if self.rest().is_empty() { Ok(value) } else { Err(Violation::Malformed("record: it is too long")) }
+    }
+}
+
+/// The record of a message, whole.
+pub(crate) fn encode_message(message: Message) -> Bytes {
+    let record = Outgoing::Message(message);
+    let mut out = BytesMut::with_capacity(record.head_bound() + record.content());
+    record.encode_head(&mut out);
+    out.put(record.into_payload());
+    out.freeze()
+}
+
+/// The message whose record is `record`.
+///
+/// # Errors
+/// When it is not one whole record of a message.
+pub(crate) fn decode_message(mut record: Bytes) -> Result<Message, Violation> {
+    let head = Head::parse(&record)?.ok_or(TOO_SHORT)?;
+    let mut body = record.split_off(head.len);
+    if head.body != body.len() as u64 {
+        return Err(Violation::Malformed("record: its length is wrong"));
+    }
+    if !head.extended {
+        return Ok(Message::new(body));
+    }
+    match Extended::parse(&body, RecordLimits::NONE)? {
+        Extended::Message(layout) => Ok(layout.take(&mut body)),
+        _ => Err(Violation::Unexpected("kind of a record that stands alone")),
+    }
+}

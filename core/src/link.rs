@@ -1,0 +1,148 @@
+//! What passes between a machine and its adapter: bytes in, bytes out, what to do with links, and when to wake.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::{Buf, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::LinkId;
+use crate::time::Time;
+
+/// Bytes that arrived, with the size of the buffer they stand in: a slice of them is kept only where it fills at least
+/// half of that buffer, else it is copied, so that what is kept is at most twice what is counted.
+#[derive(Clone, Debug)]
+pub struct RecvBytes {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// How many bytes of memory live as long as a slice of them.
+    pub capacity: usize,
+}
+
+impl From<Bytes> for RecvBytes {
+    /// Bytes in a buffer of just their size.
+    fn from(bytes: Bytes) -> RecvBytes {
+        RecvBytes { capacity: bytes.len(), bytes }
+    }
+}
+
+impl From<BytesMut> for RecvBytes {
+    fn from(bytes: BytesMut) -> RecvBytes {
+        RecvBytes { capacity: bytes.capacity(), bytes: bytes.freeze() }
+    }
+}
+
+impl From<Vec<u8>> for RecvBytes {
+    fn from(bytes: Vec<u8>) -> RecvBytes {
+        RecvBytes { capacity: bytes.capacity(), bytes: bytes.into() }
+    }
+}
+
+/// Bytes to write to a link, in order, as they are: a small head and shared segments. It is a [`Buf`], so that a
+/// vectored write can take it piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct Transmit {
+    pub(crate) segments: Vec<Bytes>,
+    pub(crate) next: usize,
+}
+
+impl Transmit {
+    /// The segments not yet taken through [`Buf`].
+    pub fn segments(&self) -> &[Bytes] {
+        &self.segments[self.next..]
+    }
+}
+
+impl Transmit {
+    /// Bytes not yet taken.
+    pub fn len(&self) -> usize {
+        self.segments().iter().map(Bytes::len).sum()
+    }
+
+    /// Whether all was taken.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Bytes> for Transmit {
+    fn from(bytes: Bytes) -> Transmit {
+        Transmit { segments: alloc::vec![bytes], next: 0 }
+    }
+}
+
+impl Buf for Transmit {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.segments().first().map_or(&[], |segment| segment)
+    }
+
+    /// # Panics
+    /// When `count` is more than what remains, as [`Buf::advance`] says.
+    fn advance(&mut self, mut count: usize) {
+        while count > 0 {
+            let segment = &mut self.segments[self.next];
+            let step = count.min(segment.len());
+            segment.advance(step);
+            count -= step;
+            if segment.is_empty() {
+                self.next += 1;
+            }
+        }
+    }
+}
+
+/// What an adapter has to do with links.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LinkAction {
+    /// Connect to this address; a former attempt that is still under way is given up. Answer with `handle_link_up`,
+    /// or with `handle_dial_failed`.
+    Dial(Arc<str>),
+    /// Give up the attempt that is under way.
+    CancelDial,
+    /// The link has output: pull it with `poll_transmit` while the link can write. Told once until `poll_transmit`
+    /// answers `None` for the link.
+    Flush(LinkId),
+    /// Write what `poll_transmit` still has for the link, then close it. The machine hears nothing from it any more.
+    HangUp(LinkId),
+}
+
+/// When the machine wants to be woken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Deadline {
+    /// When; in the past when something is due already.
+    pub at: Time,
+    /// For what.
+    pub timer: Timer,
+}
+
+/// What a deadline is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Timer {
+    /// An action or event is queued: poll for it.
+    Output,
+    /// The next connection attempt.
+    Redial,
+    /// The end of a connection attempt: dialling and handshake.
+    Attempt,
+    /// The peer has been silent for as long as is tolerated.
+    Silence,
+    /// This side must be heard of.
+    Keepalive,
+    /// What was consumed is to be confirmed.
+    Acknowledge,
+    /// A waiting message's time to live ends.
+    TimeToLive,
+    /// An ask's time runs out.
+    Ask,
+    /// The end of a close or of a drain.
+    Close,
+    /// The end of a session whose client is away, or of what is kept of an ended one.
+    Retention,
+    /// A link has not said in time who it is, or nobody has decided about an open.
+    Open,
+}

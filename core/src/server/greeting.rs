@@ -1,0 +1,371 @@
+//! Links that have not said who they are, and opens that wait for a decision (PROTOCOL.md §6.1).
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::{OpenId, OpenRequest, Server, ServerEvent, SocketId};
+use crate::code::ProtocolCode;
+use crate::ids::{LinkId, SessionId};
+use crate::link::LinkAction;
+use crate::socket::{Refusal, reject};
+use crate::time::Time;
+use crate::wire::{Deframer, Handshake, Hello, HelloKind, Packet, Params, WireError, decode_handshake};
+
+/// An open that waits for a decision.
+#[derive(Clone, Debug)]
+pub(super) struct PendingOpen {
+    pub(super) open_id: [u8; 16],
+    pub(super) params: Params,
+    /// The newest link that asked for it, with the nonce to answer.
+    pub(super) link: Option<(LinkId, [u8; 16], Deframer)>,
+    until: Time,
+}
+
+/// Where an open stands.
+#[derive(Clone, Debug)]
+enum Open {
+    Pending(OpenId),
+    Accepted(SocketId),
+    Rejected(Refusal),
+}
+
+/// A link of which no socket has taken hold.
+#[derive(Clone, Debug)]
+enum Stranger {
+    /// It has not said HELLO yet.
+    Silent { deframer: Deframer, until: Time },
+    /// Its open waits for a decision.
+    Opening(OpenId),
+    /// It asked for a session of another instance.
+    Foreign { nonce: [u8; 16], until: Time },
+}
+
+/// All strangers and all opens.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Greetings {
+    strangers: BTreeMap<LinkId, Stranger>,
+    silent: usize,
+    opens: BTreeMap<[u8; 16], Open>,
+    pending: BTreeMap<OpenId, PendingOpen>,
+    rejected: VecDeque<[u8; 16]>,
+    deadlines: BTreeSet<(Time, Waiting)>,
+    next: u64,
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Waiting {
+    Link(LinkId),
+    Open(OpenId),
+}
+
+impl Greetings {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Takes an open out, to be decided.
+    pub(super) fn decide(&mut self, id: OpenId) -> Option<PendingOpen> {
+        let pending = self.pending.remove(&id)?;
+        self.deadlines.remove(&(pending.until, Waiting::Open(id)));
+        self.opens.remove(&pending.open_id);
+        if let Some((link, ..)) = &pending.link {
+            self.strangers.remove(link);
+        }
+        Some(pending)
+    }
+
+    pub(super) fn accepted(&mut self, open_id: [u8; 16], socket: SocketId) {
+        self.opens.insert(open_id, Open::Accepted(socket));
+    }
+
+    /// Remembers a rejection, so that the same open gets the same answer; the last `limit` of them.
+    pub(super) fn rejected(&mut self, open_id: [u8; 16], refusal: Refusal, limit: usize) {
+        if self.rejected.len() >= limit {
+            if let Some(oldest) = self.rejected.pop_front() {
+                self.opens.remove(&oldest);
+            }
+        }
+        self.rejected.push_back(open_id);
+        self.opens.insert(open_id, Open::Rejected(refusal));
+    }
+
+    /// Nobody will ask for this open again.
+    pub(super) fn forget(&mut self, open_id: [u8; 16]) {
+        self.opens.remove(&open_id);
+    }
+
+    pub(super) fn take_foreign(&mut self, link: LinkId) -> Option<[u8; 16]> {
+        let Some(Stranger::Foreign { nonce, until }) = self.strangers.get(&link) else { return None };
+        let (nonce, until) = (*nonce, *until);
+        self.strangers.remove(&link);
+        self.deadlines.remove(&(until, Waiting::Link(link)));
+        Some(nonce)
+    }
+
+    fn is_known(&self, link: LinkId) -> bool {
+        self.strangers.contains_key(&link)
+    }
+
+    /// Forgets a link; answers its deframer when it was still silent.
+    fn remove(&mut self, link: LinkId) -> Option<Deframer> {
+        match self.strangers.remove(&link)? {
+            Stranger::Silent { deframer, until } => {
+                self.silent -= 1;
+                self.deadlines.remove(&(until, Waiting::Link(link)));
+                Some(deframer)
+            }
+            Stranger::Foreign { until, .. } => {
+                self.deadlines.remove(&(until, Waiting::Link(link)));
+                None
+            }
+            Stranger::Opening(open) => {
+                if let Some(pending) = self.pending.get_mut(&open) {
+                    pending.link.take_if(|(waiting, ..)| *waiting == link);
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Server {
+    pub(super) fn greet(&mut self, link: LinkId) {
+        if self.greetings.is_known(link) || self.table.owns(link) {
+            return;
+        }
+        if self.greetings.silent >= self.config.max_unknown_links {
+            return self.actions.push_back(LinkAction::HangUp(link));
+        }
+        let until = self.now + self.config.hello_timeout;
+        self.greetings.silent += 1;
+        self.greetings.strangers.insert(link, Stranger::Silent { deframer: Deframer::default(), until });
+        self.greetings.deadlines.insert((until, Waiting::Link(link)));
+    }
+
+    pub(super) fn stranger_left(&mut self, link: LinkId) {
+        self.greetings.remove(link);
+    }
+
+    /// Bytes of a link that no socket owns.
+    pub(super) fn hear_stranger(&mut self, link: LinkId, bytes: crate::link::RecvBytes) {
+        match self.greetings.strangers.get_mut(&link) {
+            Some(Stranger::Silent { deframer, .. }) => {
+                deframer.push(bytes);
+                match deframer.next() {
+                    Ok(Some(packet)) => self.hear_hello(link, packet),
+                    Ok(None) => {}
+                    Err(_) => self.hang_up_stranger(link),
+                }
+            }
+            // Nothing may follow the HELLO of an open before its answer.
+            Some(Stranger::Opening(_)) => self.hang_up_stranger(link),
+            // What follows a HELLO that will be refused is of no interest.
+            Some(Stranger::Foreign { .. }) | None => {}
+        }
+    }
+
+    fn hang_up_stranger(&mut self, link: LinkId) {
+        self.greetings.remove(link);
+        self.actions.push_back(LinkAction::HangUp(link));
+    }
+
+    fn hear_hello(&mut self, link: LinkId, packet: Packet) {
+        let Some(deframer) = self.greetings.remove(link) else { return };
+        match decode_handshake(&packet.bytes) {
+            Ok((Handshake::Hello(Hello { nonce, auth, kind, .. }), covered)) => match kind {
+                HelloKind::Open { open_id, params } => self.hear_open(link, deframer, nonce, auth, open_id, params),
+                HelloKind::Resume { session, epoch, lanes, mac } => {
+                    let proof = packet.bytes.slice(..covered);
+                    let resume = Resume { link, nonce, auth, session, epoch, lanes, mac, proof, hello: packet.bytes };
+                    self.hear_resume(resume, deframer);
+                }
+            },
+            Err(WireError::Version { nonce, .. }) => {
+                self.refuse(link, nonce, &Refusal::new(ProtocolCode::Version, ""), None);
+            }
+            Ok(_) | Err(_) => self.actions.push_back(LinkAction::HangUp(link)),
+        }
+    }
+
+    fn hear_open(
+        &mut self,
+        link: LinkId,
+        deframer: Deframer,
+        nonce: [u8; 16],
+        auth: Bytes,
+        open_id: [u8; 16],
+        params: Params,
+    ) {
+        match self.greetings.opens.get(&open_id) {
+            Some(Open::Pending(id)) => {
+                let id = *id;
+                self.greetings.strangers.insert(link, Stranger::Opening(id));
+                let former =
+                    self.greetings.pending.get_mut(&id).and_then(|open| open.link.replace((link, nonce, deframer)));
+                if let Some((former, ..)) = former {
+                    self.hang_up_stranger(former);
+                }
+            }
+            Some(Open::Accepted(socket)) => {
+                let socket = *socket;
+                self.welcome(socket, link, nonce, deframer);
+            }
+            Some(Open::Rejected(refusal)) => {
+                let refusal = refusal.clone();
+                self.refuse(link, nonce, &refusal, None);
+            }
+            None => match self.cannot_open() {
+                Some(refusal) => self.refuse(link, nonce, &refusal, None),
+                None => {
+                    let id = OpenId(self.greetings.next);
+                    self.greetings.next += 1;
+                    let until = self.now + self.config.open_timeout;
+                    let pending = PendingOpen { open_id, params, link: Some((link, nonce, deframer)), until };
+                    self.greetings.deadlines.insert((until, Waiting::Open(id)));
+                    self.greetings.opens.insert(open_id, Open::Pending(id));
+                    self.greetings.strangers.insert(link, Stranger::Opening(id));
+                    self.greetings.pending.insert(id, pending);
+                    self.events.push_back(ServerEvent::Open(OpenRequest { id, link, auth }));
+                }
+            },
+        }
+    }
+
+    /// Why no socket can be opened now, if so.
+    fn cannot_open(&self) -> Option<Refusal> {
+        let retry_after = Some(core::time::Duration::from_secs(1));
+        if let Some(refusal) = &self.refusal {
+            Some(refusal.clone())
+        } else if self.table.len() + self.greetings.pending.len() >= self.config.max_sockets {
+            let text = alloc::format!("{} sockets are open", self.config.max_sockets);
+            Some(Refusal { retry_after, ..Refusal::new(ProtocolCode::ServerFull, text) })
+        } else if self.greetings.pending.len() >= self.config.max_pending {
+            let text = alloc::format!("{} opens wait for a decision", self.config.max_pending);
+            Some(Refusal { retry_after, ..Refusal::new(ProtocolCode::TryLater, text) })
+        } else {
+            None
+        }
+    }
+
+    /// Attaches the link to the socket, with a WELCOME to an open.
+    pub(super) fn welcome(&mut self, id: SocketId, link: LinkId, nonce: [u8; 16], deframer: Deframer) {
+        let now = self.now;
+        let Some(socket) = self.table.get_dirty(id) else {
+            return self.refuse(link, nonce, &Refusal::new(ProtocolCode::Ended, ""), None);
+        };
+        match socket.welcome(now, link, deframer, nonce) {
+            Ok(()) => self.table.own(link, id),
+            Err(refusal) => self.refuse(link, nonce, &refusal, None),
+        }
+    }
+
+    fn hear_resume(&mut self, resume: Resume, deframer: Deframer) {
+        let (link, nonce, session) = (resume.link, resume.nonce, resume.session);
+        if (session.instance(), session.shard()) != (self.config.instance, self.config.shard) {
+            return self.hear_foreign(link, nonce, session);
+        }
+        // An unknown session and a wrong proof are answered alike.
+        let unknown = Refusal::new(ProtocolCode::UnknownSession, "");
+        let Some(id) = self.table.find(&session) else {
+            return match self.tombstones.get(&session) {
+                Some(stone) if resume.is_proven_by(&stone.secret) => {
+                    let (secret, refusal) = (stone.secret, Refusal::of(stone.reason.clone()));
+                    self.refuse(link, nonce, &refusal, Some((&secret, &resume.hello)));
+                }
+                _ => self.refuse(link, nonce, &unknown, None),
+            };
+        };
+        let now = self.now;
+        let Some(socket) = self.table.get_dirty(id).filter(|socket| socket.proves(&resume.proof, &resume.mac)) else {
+            return self.refuse(link, nonce, &unknown, None);
+        };
+        let secret = socket.secret().copied();
+        match socket.resume(now, link, deframer, &resume.hello, nonce, resume.epoch, &resume.lanes) {
+            Ok(()) => {
+                socket.hear_rest(link);
+                self.table.own(link, id);
+                if !resume.auth.is_empty() {
+                    self.events.push_back(ServerEvent::Reauthenticated(id, resume.auth));
+                }
+            }
+            Err(refusal) => {
+                let proof = secret.as_ref().map(|secret| (secret, &resume.hello[..]));
+                self.refuse(link, nonce, &refusal, proof);
+            }
+        }
+    }
+
+    fn hear_foreign(&mut self, link: LinkId, nonce: [u8; 16], session: SessionId) {
+        let until = self.now + self.config.hello_timeout;
+        self.greetings.strangers.insert(link, Stranger::Foreign { nonce, until });
+        self.greetings.deadlines.insert((until, Waiting::Link(link)));
+        self.events.push_back(ServerEvent::Foreign(link, session));
+    }
+
+    /// Answers REJECT and hangs up.
+    pub(super) fn refuse(
+        &mut self,
+        link: LinkId,
+        nonce: [u8; 16],
+        refusal: &Refusal,
+        proof: Option<(&[u8; 32], &[u8])>,
+    ) {
+        self.table.say_farewell(link, reject(refusal, nonce, proof));
+        self.actions.push_back(LinkAction::HangUp(link));
+    }
+
+    /// The server takes no new sockets: what waits is refused.
+    pub(super) fn refuse_pending(&mut self) {
+        let Some(refusal) = self.refusal.clone() else { return };
+        let waiting: alloc::vec::Vec<OpenId> = self.greetings.pending.keys().copied().collect();
+        for open in waiting {
+            self.give_up_open(open, &refusal);
+        }
+    }
+
+    fn give_up_open(&mut self, open: OpenId, refusal: &Refusal) {
+        if let Some(pending) = self.greetings.decide(open) {
+            self.events.push_back(ServerEvent::OpenGone(open));
+            if let Some((link, nonce, _)) = pending.link {
+                self.refuse(link, nonce, refusal, None);
+            }
+        }
+    }
+
+    /// Links that were silent for too long, opens about which nobody decided.
+    pub(super) fn check_greetings(&mut self) {
+        while let Some((at, waiting)) = self.greetings.deadlines.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.greetings.deadlines.remove(&(at, waiting));
+            match waiting {
+                Waiting::Open(open) => self.give_up_open(open, &Refusal::new(ProtocolCode::NoDecision, "")),
+                Waiting::Link(link) => match self.greetings.take_foreign(link) {
+                    Some(nonce) => self.refuse(link, nonce, &Refusal::new(ProtocolCode::TryLater, ""), None),
+                    None => self.hang_up_stranger(link),
+                },
+            }
+        }
+    }
+}
+
+/// A HELLO that wants to resume.
+struct Resume {
+    link: LinkId,
+    nonce: [u8; 16],
+    auth: Bytes,
+    session: SessionId,
+    epoch: u64,
+    lanes: crate::wire::LaneStates,
+    mac: crate::crypto::Mac,
+    /// What the MAC covers.
+    proof: Bytes,
+    /// The whole packet, which the answer's MAC covers.
+    hello: Bytes,
+}
+
+impl Resume {
+    fn is_proven_by(&self, secret: &[u8; 32]) -> bool {
+        crate::crypto::MacKey::client(secret).verify(&[], &self.proof, &self.mac)
+    }
+}

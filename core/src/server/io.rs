@@ -1,0 +1,131 @@
+//! The contract of a server: the same as a socket's.
+
+use super::{Server, ServerEvent, SocketId};
+use crate::code::{CloseReason, ProtocolCode};
+use crate::ids::{LinkId, LinkKind};
+use crate::link::{Deadline, LinkAction, RecvBytes, Timer, Transmit};
+use crate::time::Time;
+
+/// `handle_*`: what happens.
+impl Server {
+    /// A client's link has come up.
+    pub fn handle_link_up(&mut self, now: Time, link: LinkId, kind: LinkKind) {
+        self.tick(now);
+        let LinkKind::Stream = kind;
+        self.greet(link);
+        self.refresh();
+    }
+
+    /// The link is gone.
+    pub fn handle_link_down(&mut self, now: Time, link: LinkId) {
+        self.tick(now);
+        self.stranger_left(link);
+        if let Some(id) = self.table.disown(link) {
+            let now = self.now;
+            self.table.get_dirty(id).into_iter().for_each(|socket| socket.handle_link_down(now, link));
+        }
+        self.refresh();
+    }
+
+    /// Bytes have arrived on a link.
+    pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: impl Into<RecvBytes>) {
+        self.tick(now);
+        match self.table.owner(link) {
+            Some(id) => {
+                let now = self.now;
+                if let Some(socket) = self.table.get_dirty(id) {
+                    socket.handle_bytes(now, link, bytes);
+                }
+            }
+            None => self.hear_stranger(link, bytes.into()),
+        }
+        self.refresh();
+    }
+
+    /// Time has passed: does what is due. Costs O(log n) for each socket that has something due, and nothing for others.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.tick(now);
+        self.refresh();
+        self.check_greetings();
+        self.tombstones.expire(self.now);
+        let now = self.now;
+        while let Some(id) = self.table.take_due(now) {
+            self.table.get_dirty(id).into_iter().for_each(|socket| socket.handle_timeout(now));
+            self.refresh();
+        }
+    }
+}
+
+/// `poll_*`: what is to be done.
+impl Server {
+    /// The next bytes for the link, at most about 64 KiB, or `None`. Call it only while the link can write.
+    pub fn poll_transmit(&mut self, now: Time, link: LinkId) -> Option<Transmit> {
+        self.tick(now);
+        self.refresh();
+        if let Some(bytes) = self.table.take_farewell(link) {
+            return Some(bytes.into());
+        }
+        let (id, now) = (self.table.owner(link)?, self.now);
+        let transmit = self.table.get_dirty(id)?.poll_transmit(now, link);
+        self.refresh();
+        transmit
+    }
+
+    /// What the adapter has to do with links.
+    pub fn poll_link_action(&mut self) -> Option<LinkAction> {
+        self.refresh();
+        self.actions.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<ServerEvent> {
+        self.refresh();
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        self.table.next_event().map(|(id, event)| ServerEvent::Socket(id, event))
+    }
+
+    /// When [`Server::handle_timeout`] is to be called, unless an input comes before. Already due when an action or an
+    /// event is queued, or a socket was touched.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        if !self.actions.is_empty() || !self.events.is_empty() || !self.table.is_settled() {
+            return Some(Deadline { at: self.now, timer: Timer::Output });
+        }
+        let sockets = self.table.next_wake().map(|(at, timer)| Deadline { at, timer });
+        let opens = self.greetings.next_deadline().map(|at| Deadline { at, timer: Timer::Open });
+        let stones = self.tombstones.next_deadline().map(|at| Deadline { at, timer: Timer::Retention });
+        [sockets, opens, stones].into_iter().flatten().min()
+    }
+
+    /// Looks at every socket that was touched.
+    pub(super) fn refresh(&mut self) {
+        while let Some(id) = self.table.next_dirty() {
+            self.look(id);
+        }
+    }
+
+    fn look(&mut self, id: SocketId) {
+        let Some(change) = self.table.look(id) else { return };
+        if let Some(open_id) = change.open_heard {
+            self.greetings.forget(open_id);
+        }
+        while let Some(action) = self.table.next_action(id) {
+            if let LinkAction::HangUp(link) = &action {
+                self.table.hang_up(id, *link);
+            }
+            self.actions.push_back(action);
+        }
+        if change.ended {
+            self.bury(id);
+        }
+    }
+
+    fn bury(&mut self, id: SocketId) {
+        let Some(socket) = self.table.get(id) else { return };
+        let Some((session, secret)) = socket.session_id().zip(socket.secret().copied()) else { return };
+        let reason = socket.closed().and_then(|closed| closed.local.clone().or_else(|| closed.remote.clone()));
+        let reason = reason.unwrap_or_else(|| CloseReason::protocol(ProtocolCode::Ended, ""));
+        self.tombstones.insert(session, secret, reason, self.now + self.config.socket.retention);
+    }
+}

@@ -1,0 +1,229 @@
+//! The sockets of a server, by id and by session, and when each wants to be woken: O(log n) per event.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use super::SocketId;
+use crate::config::Config;
+use crate::ids::{LinkId, SessionId};
+use crate::link::{LinkAction, Timer};
+use crate::socket::{Socket, State};
+use crate::time::Time;
+
+/// All sockets.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    config: Arc<Config>,
+    sockets: BTreeMap<SocketId, Entry>,
+    sessions: BTreeMap<SessionId, SocketId>,
+    links: BTreeMap<LinkId, SocketId>,
+    /// The last bytes for links that are being hung up.
+    farewells: BTreeMap<LinkId, Bytes>,
+    wakes: BTreeSet<(Time, Timer, SocketId)>,
+    /// Sockets that were touched and not looked at since.
+    dirty: VecDeque<SocketId>,
+    /// Sockets that may have events.
+    talking: VecDeque<SocketId>,
+    next: u64,
+    live: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    socket: Box<Socket>,
+    open_id: Option<[u8; 16]>,
+    /// The registered wake-up, which may be earlier than what the socket needs by now, never later.
+    wake: Option<(Time, Timer)>,
+    dirty: bool,
+    talking: bool,
+    live: bool,
+}
+
+/// What became of a socket that was touched.
+pub(super) struct Change {
+    /// The client has heard the WELCOME of this open, so nobody will ask for it again.
+    pub(super) open_heard: Option<[u8; 16]>,
+    /// The socket has ended since.
+    pub(super) ended: bool,
+}
+
+impl Table {
+    pub(super) fn new(config: Arc<Config>) -> Table {
+        Table {
+            config,
+            sockets: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            links: BTreeMap::new(),
+            farewells: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            dirty: VecDeque::new(),
+            talking: VecDeque::new(),
+            next: 0,
+            live: 0,
+        }
+    }
+
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.clone()
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = SocketId> + '_ {
+        self.sockets.keys().copied()
+    }
+
+    pub(super) fn get(&self, id: SocketId) -> Option<&Socket> {
+        self.sockets.get(&id).map(|entry| &*entry.socket)
+    }
+
+    /// The socket, to be changed: it is looked at before the next poll.
+    pub(super) fn get_dirty(&mut self, id: SocketId) -> Option<&mut Socket> {
+        let entry = self.sockets.get_mut(&id)?;
+        if !core::mem::replace(&mut entry.dirty, true) {
+            self.dirty.push_back(id);
+        }
+        Some(&mut entry.socket)
+    }
+
+    pub(super) fn find(&self, session: &SessionId) -> Option<SocketId> {
+        self.sessions.get(session).copied()
+    }
+
+    // ---- links ----
+
+    pub(super) fn owner(&self, link: LinkId) -> Option<SocketId> {
+        self.links.get(&link).copied()
+    }
+
+    pub(super) fn owns(&self, link: LinkId) -> bool {
+        self.links.contains_key(&link)
+    }
+
+    pub(super) fn own(&mut self, link: LinkId, id: SocketId) {
+        self.links.insert(link, id);
+    }
+
+    /// The link is gone; answers whose it was.
+    pub(super) fn disown(&mut self, link: LinkId) -> Option<SocketId> {
+        self.farewells.remove(&link);
+        self.links.remove(&link)
+    }
+
+    /// The socket wants the link to be hung up: only its last words are still of interest.
+    pub(super) fn hang_up(&mut self, id: SocketId, link: LinkId) {
+        self.links.remove(&link);
+        if let Some(bytes) = self.sockets.get_mut(&id).and_then(|entry| entry.socket.take_farewell(link)) {
+            self.farewells.insert(link, bytes);
+        }
+    }
+
+    pub(super) fn say_farewell(&mut self, link: LinkId, bytes: Bytes) {
+        self.farewells.insert(link, bytes);
+    }
+
+    pub(super) fn take_farewell(&mut self, link: LinkId) -> Option<Bytes> {
+        self.farewells.remove(&link)
+    }
+
+    // ---- coming and going ----
+
+    pub(super) fn insert(&mut self, socket: Socket, session: SessionId, open_id: Option<[u8; 16]>) -> SocketId {
+        let id = SocketId(self.next);
+        self.next += 1;
+        self.live += 1;
+        self.sessions.insert(session, id);
+        let socket = Box::new(socket);
+        self.sockets.insert(id, Entry { socket, open_id, wake: None, dirty: true, talking: false, live: true });
+        self.dirty.push_back(id);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: SocketId) {
+        let Some(entry) = self.sockets.remove(&id) else { return };
+        self.live -= usize::from(entry.live);
+        if let Some((at, timer)) = entry.wake {
+            self.wakes.remove(&(at, timer, id));
+        }
+        if let Some(session) = entry.socket.session_id().filter(|session| self.sessions.get(session) == Some(&id)) {
+            self.sessions.remove(&session);
+        }
+    }
+
+    pub(super) fn next_dirty(&mut self) -> Option<SocketId> {
+        self.dirty.pop_front()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.dirty.is_empty() && self.talking.is_empty()
+    }
+
+    /// Looks at a socket that was touched: its wake-up, its events, its end.
+    pub(super) fn look(&mut self, id: SocketId) -> Option<Change> {
+        let entry = self.sockets.get_mut(&id)?;
+        entry.dirty = false;
+        let wanted = entry.socket.deadline().map(|deadline| (deadline.at, deadline.timer));
+        if wanted.is_some_and(|wanted| entry.wake.is_none_or(|wake| wanted < wake)) {
+            if let Some((at, timer)) = entry.wake {
+                self.wakes.remove(&(at, timer, id));
+            }
+            entry.wake = wanted;
+            self.wakes.extend(wanted.map(|(at, timer)| (at, timer, id)));
+        }
+        if entry.socket.has_events() && !core::mem::replace(&mut entry.talking, true) {
+            self.talking.push_back(id);
+        }
+        let ended = entry.live && entry.socket.state() == State::Closed;
+        if ended {
+            entry.live = false;
+            self.live -= 1;
+            if let Some(session) = entry.socket.session_id() {
+                self.sessions.remove(&session);
+            }
+        }
+        let open_heard = entry.open_id.take_if(|_| ended || entry.socket.was_heard());
+        Some(Change { open_heard, ended })
+    }
+
+    pub(super) fn next_wake(&self) -> Option<(Time, Timer)> {
+        self.wakes.first().map(|(at, timer, _)| (*at, *timer))
+    }
+
+    /// A socket whose wake-up is due; it has none registered any more.
+    pub(super) fn take_due(&mut self, now: Time) -> Option<SocketId> {
+        let (at, timer, id) = *self.wakes.first().filter(|(at, ..)| *at <= now)?;
+        self.wakes.remove(&(at, timer, id));
+        if let Some(entry) = self.sockets.get_mut(&id) {
+            entry.wake = None;
+        }
+        Some(id)
+    }
+
+    /// What the socket wants to be done with links.
+    pub(super) fn next_action(&mut self, id: SocketId) -> Option<LinkAction> {
+        self.sockets.get_mut(&id)?.socket.poll_link_action()
+    }
+
+    /// The next event of any socket.
+    pub(super) fn next_event(&mut self) -> Option<(SocketId, crate::event::Event)> {
+        while let Some(id) = self.talking.front().copied() {
+            if let Some(event) = self.sockets.get_mut(&id).and_then(|entry| entry.socket.poll_event()) {
+                return Some((id, event));
+            }
+            self.talking.pop_front();
+            if let Some(entry) = self.sockets.get_mut(&id) {
+                entry.talking = false;
+            }
+        }
+        None
+    }
+}

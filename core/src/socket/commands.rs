@@ -1,0 +1,409 @@
+//! Commands of the application: messages and asks.
+
+use core::time::Duration;
+
+use super::lanes::MAIN;
+use super::{Socket, State};
+use crate::code::CloseReason;
+use crate::config::{Config, MAX_NAME};
+use crate::error::{SendError, SendErrorKind};
+use crate::event::Event;
+use crate::ids::{AskId, AskRef, LaneId, SendId};
+use crate::lane::{AskOutcome, Outgoing, SendBuffer, Waiting, record};
+use crate::message::{AskError, LaneKind, Message, Received, Reply, SendOptions};
+use crate::socket::volatile::MAX_VOLATILE;
+use crate::time::Time;
+
+/// How much the protocol's own records may take beyond the send buffer's limit, in bytes.
+const CONTROL_ROOM: usize = 64 * 1024;
+
+/// Messages.
+impl Socket {
+    /// Queues a message. It is delivered in order and once, or handed back as unconfirmed.
+    ///
+    /// # Errors
+    /// `Full`, `Closed`, `Lost`, `TooLarge`, with the message.
+    pub fn send(&mut self, now: Time, lane: LaneId, message: Message) -> Result<(), SendError> {
+        self.tick(now);
+        let number = match self.admit(lane, &message) {
+            Ok(number) => number,
+            Err(kind) => return Err(SendError::new(kind, message)),
+        };
+        self.queue(number, Outgoing::Message(message), None);
+        self.settle();
+        Ok(())
+    }
+
+    /// Queues a message with options, and gives it an id by which events speak of it.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub fn send_with(
+        &mut self,
+        now: Time,
+        lane: LaneId,
+        message: Message,
+        options: &SendOptions,
+    ) -> Result<SendId, SendError> {
+        self.tick(now);
+        let number = match self.admit(lane, &message) {
+            Ok(number) => number,
+            Err(kind) => return Err(SendError::new(kind, message)),
+        };
+        let id = SendId(self.next_send);
+        self.next_send += 1;
+        let expires = options.time_to_live.map(|time| self.now + time);
+        let wait = Waiting { id, expires, key: options.key.clone(), receipt: options.receipt };
+        self.queue(number, Outgoing::Message(message), Some(wait));
+        self.settle();
+        Ok(id)
+    }
+
+    /// Takes back a message that waits for its first transmission; `None` when it is too late.
+    pub fn cancel_send(&mut self, now: Time, id: SendId) -> Option<Message> {
+        self.tick(now);
+        let held = self.drain.as_mut().and_then(|drain| drain.cancel(id));
+        let numbers: alloc::vec::Vec<u64> = self.lanes.numbers().collect();
+        let message = held.or_else(|| {
+            numbers.into_iter().find_map(|number| self.lanes.with_send(number, |send| send.cancel(id)).flatten())
+        });
+        self.after_confirmation();
+        self.settle();
+        message
+    }
+
+    /// Sends a message at most once, out of order and only at once: false when it was dropped because the socket is not
+    /// ready or too much waits. At most 16 KiB, name and headers included.
+    ///
+    /// # Errors
+    /// `Closed`, `Lost`, `TooLarge`, with the message.
+    pub fn send_volatile(&mut self, now: Time, lane: LaneId, message: Message) -> Result<bool, SendError> {
+        self.tick(now);
+        let size = message.size();
+        let kind = match self.writable_lane(lane, LaneKind::Messages) {
+            _ if size > MAX_VOLATILE => {
+                Err(SendErrorKind::TooLarge { what: "volatile message", size, limit: MAX_VOLATILE })
+            }
+            Ok(number) => self.check_sizes(&message).map(|()| number),
+            Err(kind) => Err(kind),
+        };
+        let number = match kind {
+            Ok(number) => number,
+            Err(kind) => return Err(SendError::new(kind, message)),
+        };
+        let sent = self.state == State::Ready
+            && self.volatile.push(number, record::encode_message(message), self.config.volatile_buffer);
+        self.settle();
+        Ok(sent)
+    }
+
+    /// Takes the next message of a message lane. `Finished` is answered again and again. What it answers counts as
+    /// delivered: the peer will hear that it was.
+    pub fn recv(&mut self, now: Time, lane: LaneId) -> Option<Received> {
+        self.tick(now);
+        let Some(number) = self.number(lane) else { return Some(Received::Finished) };
+        let Some(entry) = self.lanes.get_mut(number) else { return Some(Received::Finished) };
+        if entry.kind() == LaneKind::Bytes {
+            return None;
+        }
+        let received = loop {
+            let Some(entry) = self.lanes.get_mut(number) else { break Some(Received::Finished) };
+            match entry.recv.next() {
+                Some(crate::lane::Incoming::Message(message)) => break Some(Received::Message(message)),
+                Some(crate::lane::Incoming::Ask { at, message }) => {
+                    if let Some(ask) = self.take_ask(number, at) {
+                        break Some(Received::Ask(ask, message));
+                    }
+                }
+                Some(_) => {}
+                None if entry.recv.is_finished() => break Some(Received::Finished),
+                None => break None,
+            }
+        };
+        self.counters.messages_received +=
+            u64::from(matches!(received, Some(Received::Message(_) | Received::Ask(..))));
+        if self.state != State::Closed {
+            self.after_read(number);
+            self.settle();
+        }
+        received
+    }
+
+    /// The application has read: the end may be next, and the peer hears of it.
+    pub(super) fn after_read(&mut self, number: u64) {
+        if let Some(lane) = self.lanes.get_mut(number) {
+            lane.recv.take_fin();
+        }
+        self.after_consumption(number);
+    }
+
+    /// Whether a message may be queued on the lane, and the lane's number.
+    fn admit(&mut self, lane: LaneId, message: &Message) -> Result<u64, SendErrorKind> {
+        let number = self.writable_lane(lane, LaneKind::Messages)?;
+        self.check_sizes(message)?;
+        self.check_room(message.size() + Config::MESSAGE_OVERHEAD, 1)?;
+        Ok(number)
+    }
+
+    /// The number of a lane that takes writes of this kind.
+    pub(super) fn writable_lane(&self, lane: LaneId, kind: LaneKind) -> Result<u64, SendErrorKind> {
+        if self.lost {
+            return Err(SendErrorKind::Lost);
+        }
+        let number = self.number(lane).ok_or(SendErrorKind::Closed)?;
+        let entry = self.lanes.get(number).ok_or(SendErrorKind::Closed)?;
+        if entry.kind() != kind {
+            return Err(SendErrorKind::Misuse(match kind {
+                LaneKind::Messages => "the lane carries bytes: write to it",
+                LaneKind::Bytes => "the lane carries messages: send on it",
+            }));
+        }
+        let held = self.is_draining() && number != MAIN;
+        if self.state == State::Closed || self.ending.is_some() || entry.send.is_finishing() || held {
+            return Err(SendErrorKind::Closed);
+        }
+        Ok(number)
+    }
+
+    pub(super) fn check_sizes(&self, message: &Message) -> Result<(), SendErrorKind> {
+        let headers = message.headers().map_or(0, |headers| headers.len());
+        let name = message.name().map_or(0, str::len);
+        let limits = [
+            ("message", message.payload.len(), self.max_message()),
+            ("headers", headers, self.max_headers()),
+            ("name", name, MAX_NAME),
+        ];
+        match limits.into_iter().find(|(_, size, limit)| size > limit) {
+            Some((what, size, limit)) => Err(SendErrorKind::TooLarge { what, size, limit }),
+            None if message.size() + Config::MESSAGE_OVERHEAD > self.config.send_buffer => {
+                let limit = self.config.send_buffer.saturating_sub(Config::MESSAGE_OVERHEAD);
+                Err(SendErrorKind::TooLarge { what: "message with headers", size: message.size(), limit })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `cost` bytes and `messages` more fit; if not, the application is told when there is room.
+    pub(super) fn check_room(&mut self, cost: usize, messages: usize) -> Result<(), SendErrorKind> {
+        let (mut bytes, mut count) = self.lanes.buffered();
+        if let Some(drain) = &self.drain {
+            let (held_bytes, held_messages) = drain.held();
+            bytes += held_bytes;
+            count += held_messages;
+        }
+        let full = if bytes + cost > self.config.send_buffer {
+            SendErrorKind::Full { buffered: bytes, limit: self.config.send_buffer, unit: "bytes" }
+        } else if count + messages > self.config.send_messages {
+            SendErrorKind::Full { buffered: count, limit: self.config.send_messages, unit: "messages" }
+        } else {
+            return Ok(());
+        };
+        self.wants_room = true;
+        self.lanes.prompt_all();
+        Err(full)
+    }
+
+    /// Puts what was admitted into its lane, or aside while the old session drains.
+    pub(super) fn queue(&mut self, number: u64, out: Outgoing, wait: Option<Waiting>) {
+        self.counters.messages_sent += 1;
+        let replaced = match &mut self.drain {
+            Some(drain) if drain.holds() && number == MAIN => drain.hold(out, wait),
+            _ => match wait {
+                None => {
+                    self.lanes.push(number, out);
+                    None
+                }
+                Some(wait) => {
+                    if wait.receipt {
+                        self.lanes.prompt(number);
+                    }
+                    self.lanes.with_send(number, |send| send.push_waiting(out, wait)).flatten()
+                }
+            },
+        };
+        if let Some(id) = replaced {
+            self.tell(Event::Replaced(id));
+        }
+    }
+
+    /// A record that the protocol itself puts into a lane, beyond the send buffer's limit but within one of its own: a
+    /// peer that asks and takes no answers is left without refusals then, and its asks end by their timeouts.
+    pub(super) fn push_control(&mut self, number: u64, out: Outgoing) {
+        let fits = self.lanes.buffered().0 < self.config.send_buffer.saturating_add(CONTROL_ROOM);
+        if fits && self.lanes.get(number).is_some_and(|lane| !lane.send.is_finishing()) {
+            self.lanes.push(number, out);
+        }
+    }
+}
+
+/// Asks of this side.
+impl Socket {
+    /// Asks the peer. The answers come through [`Socket::recv_reply`]; the ask keeps its order among the messages of its
+    /// lane. After `timeout` it ends as `TimedOut`.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub fn ask(
+        &mut self,
+        now: Time,
+        lane: LaneId,
+        message: Message,
+        timeout: Option<Duration>,
+    ) -> Result<AskId, SendError> {
+        self.tick(now);
+        let number = match self.admit(lane, &message) {
+            Ok(number) => number,
+            Err(kind) => return Err(SendError::new(kind, message)),
+        };
+        let ask = self.asks.start(number, timeout.map(|timeout| self.now + timeout));
+        self.queue(number, Outgoing::Ask(ask, message), None);
+        self.settle();
+        Ok(ask)
+    }
+
+    /// Takes the next answer, or the end, of an ask; `None` when nothing is there yet or its end was taken.
+    pub fn recv_reply(&mut self, now: Time, ask: AskId) -> Option<Reply> {
+        self.tick(now);
+        let taken = self.asks.take(ask)?;
+        self.counters.messages_received += u64::from(matches!(taken.reply, Reply::Answer { .. }));
+        if let Some((number, at)) = taken.consumed {
+            if self.state != State::Closed {
+                self.reply_taken(number, at);
+                self.settle();
+            }
+        }
+        Some(taken.reply)
+    }
+
+    /// Ends an ask as `Cancelled`; answers that were not taken are dropped. Without effect when it has ended.
+    pub fn cancel_ask(&mut self, now: Time, ask: AskId) {
+        self.tick(now);
+        self.end_ask(ask, AskError::Cancelled);
+        self.settle();
+    }
+
+    /// Ends an ask from this side and tells the peer, unless it was never transmitted.
+    pub(super) fn end_ask(&mut self, ask: AskId, error: AskError) {
+        let Some((number, offset, dropped, tell)) = self.asks.end(ask, error) else { return };
+        if tell {
+            self.tell(Event::ReplyReadable(ask));
+        }
+        for (lane, at) in dropped {
+            self.reply_taken(lane, at);
+        }
+        match offset {
+            Some(offset) => self.push_control(number, Outgoing::Cancel { ask: offset }),
+            None => {
+                let held = self.drain.as_mut().is_some_and(|drain| drain.cancel_ask(ask));
+                if !held {
+                    self.lanes.with_send(number, |send: &mut SendBuffer| send.cancel_ask(ask));
+                    self.after_confirmation();
+                }
+            }
+        }
+    }
+
+    /// The peer has finished the lane: what was asked on it gets no (further) answer.
+    pub(super) fn end_asks_on(&mut self, number: u64) {
+        let waiting: alloc::vec::Vec<AskId> = self
+            .asks
+            .pending()
+            .filter(|(_, lane, offset)| *lane == number && offset.is_some())
+            .map(|ask| ask.0)
+            .collect();
+        for ask in waiting {
+            if self.asks.end(ask, AskError::NoReply).is_some_and(|(.., tell)| tell) {
+                self.tell(Event::ReplyReadable(ask));
+            }
+        }
+    }
+}
+
+/// Asks of the peer.
+impl Socket {
+    /// Hands an ask to the application, or refuses it when too many are open; `None` then, and when it was cancelled.
+    fn take_ask(&mut self, number: u64, at: u64) -> Option<AskRef> {
+        if self.asks.open_count() >= self.config.max_open_asks {
+            let reason = CloseReason::protocol(
+                crate::code::ProtocolCode::TooManyAsks,
+                alloc::format!("{} asks are open", self.config.max_open_asks),
+            );
+            self.push_control(number, Outgoing::AskEnd { ask: at, outcome: AskOutcome::Refused(reason) });
+            return None;
+        }
+        if !self.asks.open((number, at)) {
+            return None;
+        }
+        Some(AskRef { incarnation: self.incarnation, lane: number, offset: at })
+    }
+
+    /// Answers an ask of the peer; `more` when further answers follow.
+    ///
+    /// # Errors
+    /// As [`Socket::send`]; `Misuse` when the ask is not open any more: answered, cancelled by the peer, or of a session
+    /// that was lost.
+    pub fn reply(&mut self, now: Time, ask: AskRef, message: Message, more: bool) -> Result<(), SendError> {
+        self.tick(now);
+        let admitted = self.answerable(ask).and_then(|number| {
+            self.check_sizes(&message)?;
+            self.check_room(message.size() + Config::MESSAGE_OVERHEAD, 1)?;
+            Ok(number)
+        });
+        let number = match admitted {
+            Ok(number) => number,
+            Err(kind) => return Err(SendError::new(kind, message)),
+        };
+        if !more {
+            self.asks.close((number, ask.offset));
+        }
+        self.counters.messages_sent += 1;
+        self.lanes.push(number, Outgoing::Reply { ask: ask.offset, message, more });
+        self.settle();
+        Ok(())
+    }
+
+    /// Refuses an ask of the peer with a code of the application's.
+    ///
+    /// # Errors
+    /// `Misuse` when the ask is not open any more, `Closed`, `Lost`.
+    pub fn refuse(&mut self, now: Time, ask: AskRef, code: u32, reason: &str) -> Result<(), SendErrorKind> {
+        self.tick(now);
+        let number = self.answerable(ask)?;
+        self.asks.close((number, ask.offset));
+        let outcome = AskOutcome::Refused(CloseReason::app(code, reason));
+        self.push_control(number, Outgoing::AskEnd { ask: ask.offset, outcome });
+        self.settle();
+        Ok(())
+    }
+
+    /// Gives an ask of the peer up: it ends there as `NoReply`. Without effect when it is not open.
+    pub fn drop_ask(&mut self, now: Time, ask: AskRef) {
+        self.tick(now);
+        if self.is_ask_open(ask) {
+            self.asks.close((ask.lane, ask.offset));
+            self.push_control(ask.lane, Outgoing::AskEnd { ask: ask.offset, outcome: AskOutcome::NoReply });
+            self.settle();
+        }
+    }
+
+    /// Whether the peer still waits for an answer.
+    pub fn is_ask_open(&self, ask: AskRef) -> bool {
+        ask.incarnation == self.incarnation && self.asks.is_open((ask.lane, ask.offset))
+    }
+
+    fn answerable(&self, ask: AskRef) -> Result<u64, SendErrorKind> {
+        if self.lost {
+            return Err(SendErrorKind::Lost);
+        }
+        if self.state == State::Closed {
+            return Err(SendErrorKind::Closed);
+        }
+        if !self.is_ask_open(ask) {
+            return Err(SendErrorKind::Misuse("the ask is not open any more"));
+        }
+        match self.lanes.get(ask.lane) {
+            Some(lane) if !lane.send.is_finishing() => Ok(ask.lane),
+            _ => Err(SendErrorKind::Closed),
+        }
+    }
+}

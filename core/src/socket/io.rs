@@ -1,0 +1,273 @@
+//! The contract: input from links and the clock, output to links, actions, events and deadlines.
+
+use alloc::string::ToString;
+
+use super::heartbeat::Silence;
+use super::state::Change;
+use super::{Socket, State};
+use crate::code::{CloseReason, ProtocolCode};
+use crate::event::Event;
+use crate::ids::{LinkId, LinkKind};
+use crate::link::{Deadline, LinkAction, RecvBytes, Timer, Transmit};
+use crate::time::Time;
+
+/// `handle_*`: what happens. Every input is legal at any time, in any order, any number of times.
+impl Socket {
+    /// A link has come up. The socket takes it when it is waiting for one, and hangs it up otherwise.
+    pub fn handle_link_up(&mut self, now: Time, link: LinkId, kind: LinkKind) {
+        self.tick(now);
+        let LinkKind::Stream = kind;
+        if self.link.as_ref().is_some_and(|attached| attached.id == link) {
+            return;
+        }
+        if self.is_client() && self.state == State::Disconnected && self.ending.is_none() && !self.lost {
+            self.start_attempt();
+        }
+        if self.is_client() && self.state == State::Connecting && self.link.is_none() {
+            self.say_hello(link);
+        } else {
+            self.refuse_link(link);
+        }
+        self.settle();
+    }
+
+    /// The attempt that the last [`LinkAction::Dial`] asked for has failed; the reason is for people.
+    pub fn handle_dial_failed(&mut self, now: Time, reason: &str) {
+        self.tick(now);
+        let dialling = self.dialer.as_ref().is_some_and(|dialer| dialer.dialling);
+        if dialling {
+            self.forget_dial();
+            self.drop_link(CloseReason::protocol(ProtocolCode::TryLater, reason.to_string()), false);
+        }
+        self.settle();
+    }
+
+    fn forget_dial(&mut self) {
+        if let Some(dialer) = &mut self.dialer {
+            dialer.dialling = false;
+        }
+    }
+
+    /// The link is gone.
+    pub fn handle_link_down(&mut self, now: Time, link: LinkId) {
+        self.tick(now);
+        if self.farewell.as_ref().is_some_and(|(id, _)| *id == link) {
+            self.farewell = None;
+        }
+        if self.link.as_ref().is_some_and(|attached| attached.id == link) {
+            self.drop_link(CloseReason::protocol(ProtocolCode::Normal, "the link went down"), false);
+        }
+        self.settle();
+    }
+
+    /// All links and attempts are gone: the first input after a [`Socket::restore`] in another process.
+    pub fn handle_links_lost(&mut self, now: Time) {
+        self.tick(now);
+        self.forget_dial();
+        self.farewell = None;
+        self.actions.clear();
+        self.drop_link(CloseReason::protocol(ProtocolCode::Normal, "the process was restarted"), false);
+        self.settle();
+    }
+
+    /// Bytes have arrived on a link. Those of a link that is not the socket's are ignored.
+    pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: impl Into<RecvBytes>) {
+        self.tick(now);
+        if let Some(attached) = self.link.as_mut().filter(|attached| attached.id == link) {
+            let bytes = bytes.into();
+            self.counters.bytes_received += bytes.bytes.len() as u64;
+            attached.heartbeat.on_heard(self.now);
+            attached.deframer.push(bytes);
+            self.receive_packets(link);
+        }
+        self.settle();
+    }
+
+    /// Time has passed: does what is due. Early and repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.tick(now);
+        self.check_dialer();
+        self.check_liveness();
+        self.check_waiting();
+        self.check_end();
+        self.settle();
+    }
+}
+
+/// What is due.
+impl Socket {
+    fn check_dialer(&mut self) {
+        let now = self.now;
+        let Some(dialer) = &self.dialer else { return };
+        if dialer.attempt_until.is_some_and(|until| until <= now) {
+            self.drop_link(CloseReason::protocol(ProtocolCode::Deadline, "the attempt took too long"), true);
+        } else if dialer.redial_at.is_some_and(|at| at <= now) {
+            self.begin_attempt();
+        }
+    }
+
+    fn check_liveness(&mut self) {
+        let (now, tolerated) = (self.now, self.config.silence);
+        let keepalive = self.keepalive_deadline();
+        let Some(link) = self.link.as_mut().filter(|link| link.is_ready()) else { return };
+        match link.heartbeat.judge(now, tolerated) {
+            Silence::TooLong => {
+                let text = alloc::format!("nothing was heard for {} ms", tolerated.as_millis());
+                return self.drop_link(CloseReason::protocol(ProtocolCode::Silence, text), true);
+            }
+            Silence::Overslept => link.pending.ping = true,
+            Silence::Tolerated => {}
+        }
+        if keepalive.is_some_and(|at| at <= now) {
+            link.pending.ping = true;
+            link.heartbeat.on_said(now);
+        }
+        if self.report_at.is_some_and(|at| at <= now) {
+            self.report_at = None;
+            self.report_now = true;
+        }
+    }
+
+    fn check_waiting(&mut self) {
+        let now = self.now;
+        if self.lanes.next_expiry().is_some_and(|at| at <= now) {
+            for lane in self.lanes.expiring() {
+                while let Some(id) = self.lanes.with_send(lane, |send| send.expire(now)).flatten() {
+                    self.tell(Event::Expired(id));
+                }
+            }
+            self.lanes.settle_expiring();
+            self.after_confirmation();
+        }
+        while let Some(ask) = self.asks.due(now) {
+            self.end_ask(ask, crate::message::AskError::TimedOut);
+        }
+    }
+
+    fn check_end(&mut self) {
+        let now = self.now;
+        let overdue = |at: Option<Time>| at.filter(|at| *at <= now).map(|at| now.since(at));
+        if overdue(self.ending_deadline()).is_some() {
+            self.end_now(CloseReason::protocol(ProtocolCode::Deadline, "the close took too long"));
+        } else if overdue(self.drain_deadline()).is_some() {
+            self.drain_failed();
+        } else if let Some(late) = overdue(self.expires_at) {
+            // Later than any waking process would be: this side slept, and the client may just be coming back.
+            if late > self.config.silence {
+                self.expires_at = self.session.as_ref().map(|session| now + session.retention);
+            } else {
+                self.lose_session(CloseReason::protocol(ProtocolCode::Expired, ""));
+            }
+        }
+    }
+}
+
+/// `poll_*`: what is to be done.
+impl Socket {
+    /// The next bytes for the link, at most about 64 KiB, or `None`. Call it only while the link can write: what is
+    /// pulled is as good as sent.
+    pub fn poll_transmit(&mut self, now: Time, link: LinkId) -> Option<Transmit> {
+        self.tick(now);
+        if let Some((_, bytes)) = self.farewell.take_if(|(id, _)| *id == link) {
+            self.counters.bytes_sent += bytes.len() as u64;
+            return Some(Transmit::from(bytes));
+        }
+        if self.link.as_ref().is_none_or(|attached| attached.id != link) {
+            return None;
+        }
+        let transmit = self.next_packet();
+        if let Some(attached) = &mut self.link {
+            match &transmit {
+                Some(transmit) => {
+                    attached.heartbeat.on_said(self.now);
+                    self.counters.bytes_sent += transmit.len() as u64;
+                }
+                None => attached.flush_told = false,
+            }
+        }
+        self.settle();
+        transmit
+    }
+
+    /// What the adapter has to do with links.
+    pub fn poll_link_action(&mut self) -> Option<LinkAction> {
+        self.actions.pop_front()
+    }
+
+    /// The next event for the application.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop()?;
+        match &event {
+            Event::Volatile(_, message) => self.volatile.taken(message.size()),
+            Event::Readable(lane) => {
+                if let Some(lane) = self.number(*lane).and_then(|number| self.lanes.get_mut(number)) {
+                    lane.told_readable = false;
+                }
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// The last bytes for a link that is hung up.
+    pub(crate) fn take_farewell(&mut self, link: LinkId) -> Option<bytes::Bytes> {
+        self.farewell.take_if(|(id, _)| *id == link).map(|(_, bytes)| bytes)
+    }
+
+    /// When [`Socket::handle_timeout`] is to be called, unless an input comes before. Already due when an action or an
+    /// event is queued.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        if !self.actions.is_empty() || !self.events.is_empty() {
+            return Some(Deadline { at: self.now, timer: Timer::Output });
+        }
+        self.deadline()
+    }
+
+    /// The next deadline, whatever is queued.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        if self.state == State::Closed {
+            return None;
+        }
+        let dialer = self.dialer.as_deref();
+        let link = self.link.as_ref().filter(|link| link.is_ready());
+        [
+            (dialer.and_then(|dialer| dialer.redial_at), Timer::Redial),
+            (dialer.and_then(|dialer| dialer.attempt_until), Timer::Attempt),
+            (link.map(|link| link.heartbeat.silence_deadline(self.config.silence)), Timer::Silence),
+            (self.keepalive_deadline(), Timer::Keepalive),
+            (self.report_at, Timer::Acknowledge),
+            (self.lanes.next_expiry(), Timer::TimeToLive),
+            (self.asks.next_deadline(), Timer::Ask),
+            (self.ending_deadline(), Timer::Close),
+            (self.drain_deadline(), Timer::Close),
+            (self.expires_at, Timer::Retention),
+        ]
+        .into_iter()
+        .filter_map(|(at, timer)| Some(Deadline { at: at?, timer }))
+        .min()
+    }
+
+    fn keepalive_deadline(&self) -> Option<Time> {
+        let link = self.link.as_ref().filter(|link| link.is_ready())?;
+        Some(link.heartbeat.keepalive_deadline(self.session.as_ref()?.peer.silence))
+    }
+
+    /// After every input and command: moves an ending on, and sees to it that the adapter knows of output.
+    pub(super) fn settle(&mut self) {
+        self.progress_ending();
+        let output = self.has_output();
+        if let Some(link) = self.link.as_mut().filter(|link| output && !link.flush_told) {
+            link.flush_told = true;
+            self.actions.push_back(LinkAction::Flush(link.id));
+        }
+    }
+
+    /// The socket has ended: the last change of state.
+    pub(super) fn change_to_closed(&mut self) {
+        self.change(Change::Ended);
+    }
+}

@@ -1,0 +1,736 @@
+//! The lanes of one incarnation: who may open them, what they hold together, which one sends next, what is reported.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::credit::{Credit, Window};
+use super::schedule::Schedule;
+use crate::config::Config;
+use crate::ids::AskId;
+use crate::lane::{Outgoing, RecordLimits, RecvBuffer, SendBuffer};
+use crate::message::{LaneKind, LaneOptions};
+use crate::time::Time;
+use crate::wire::LaneState;
+
+/// The main lane's number.
+pub(crate) const MAIN: u64 = 0;
+/// How much one lane sends before another of its priority has its turn.
+const QUANTUM: usize = 16 * 1024;
+
+/// One lane.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Lane {
+    pub(crate) send: SendBuffer,
+    pub(crate) recv: RecvBuffer,
+    /// What the opener said of it; `None` for the main lane and until the peer's OPEN is here.
+    pub(crate) options: Option<Box<LaneOptions>>,
+    window: Window,
+    /// What was last reported as consumed.
+    reported: u64,
+    /// Where the record ends for which the lane holds the reserve.
+    reserved: Option<u64>,
+    gate: Option<Box<LaneGate>>,
+    scheduled: bool,
+    to_report: bool,
+    /// The application has been told that there is something to read.
+    pub(crate) told_readable: bool,
+    /// The application has been told that the end it sent is confirmed.
+    pub(crate) told_finished: bool,
+    /// The application waits for confirmations, so the peer is asked not to delay them.
+    pub(crate) prompt: bool,
+    /// The peer wants the consumption up to here to be reported without delay.
+    pub(crate) prompted: u64,
+}
+
+/// What of a durable lane may leave: (end of the stream, consumed).
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+struct LaneGate {
+    committed_consumed: u64,
+    staged: (u64, u64),
+}
+
+/// Which side of the socket this is: it decides about the parity of lanes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    /// The number of the n-th lane (from 1) that this side opens.
+    fn number(self, nth: u64) -> u64 {
+        match self {
+            Side::Client => nth * 2,
+            Side::Server => nth * 2 - 1,
+        }
+    }
+
+    /// Which one of this side's lanes the number is (from 1); `None` when the other side opens it.
+    fn nth(self, number: u64) -> Option<u64> {
+        match self {
+            Side::Client => (number % 2 == 0).then_some(number / 2),
+            Side::Server => (number % 2 == 1).then_some(number / 2 + 1),
+        }
+    }
+
+    fn other(self) -> Side {
+        match self {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        }
+    }
+}
+
+/// How soon the peer has to hear of what was consumed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Urgency {
+    /// It has.
+    Never,
+    /// With the next packet, or when the delay is over.
+    Later,
+    /// Now.
+    Now,
+}
+
+/// Where a lane that a peer names stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    Live,
+    /// It was live and is over.
+    Done,
+    /// The peer opens it with this.
+    New,
+    /// It cannot be: this side has not opened it, or the peer may not.
+    Impossible,
+}
+
+/// All lanes and what they share.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Lanes {
+    side: Side,
+    main: Lane,
+    others: BTreeMap<u64, Lane>,
+    /// How many lanes this side has opened, and how many it may.
+    opened: u64,
+    may_open: u64,
+    /// How many the peer has opened, and how many it may.
+    seen: u64,
+    allowed: u64,
+    /// The allowance that the peer knows.
+    told_allowed: u64,
+    /// With how much credit the main lane's peer starts, and a lane that this side opens.
+    initial_main: u64,
+    peer_window: u64,
+    credit: Credit,
+    schedule: Schedule,
+    reports: Vec<u64>,
+    prompts: Vec<u64>,
+    expiring: BTreeSet<u64>,
+    buffered: usize,
+    messages: usize,
+    resent_before: u64,
+    limits: RecordLimits,
+    max_lanes: u64,
+    durable: bool,
+}
+
+impl Lanes {
+    pub(crate) fn new(config: &Config, side: Side) -> Lanes {
+        let limits = RecordLimits { max_message: config.max_message, max_headers: config.max_headers };
+        let mut credit = Credit::new(config);
+        let (window, limit) = credit.main_window();
+        let main = Lane::new(Some(LaneKind::Messages), limits, limit, window, config.durable);
+        Lanes {
+            side,
+            main,
+            others: BTreeMap::new(),
+            opened: 0,
+            may_open: u64::from(config.max_lanes),
+            seen: 0,
+            allowed: u64::from(config.max_lanes),
+            told_allowed: u64::from(config.max_lanes),
+            max_lanes: u64::from(config.max_lanes),
+            initial_main: limit,
+            peer_window: 0,
+            credit,
+            schedule: Schedule::default(),
+            reports: Vec::new(),
+            prompts: Vec::new(),
+            expiring: BTreeSet::new(),
+            buffered: 0,
+            messages: 0,
+            resent_before: 0,
+            limits,
+            durable: config.durable,
+        }
+    }
+
+    // ---- looking ----
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Lane> {
+        if number == MAIN { Some(&self.main) } else { self.others.get(&number) }
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Lane> {
+        if number == MAIN { Some(&mut self.main) } else { self.others.get_mut(&number) }
+    }
+
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + '_ {
+        core::iter::once(MAIN).chain(self.others.keys().copied())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Lane)> + '_ {
+        core::iter::once((MAIN, &self.main)).chain(self.others.iter().map(|(number, lane)| (*number, lane)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    /// Bytes of live lanes and of those that are over that were transmitted again.
+    pub(crate) fn resent(&self) -> u64 {
+        self.resent_before + self.iter().map(|(_, lane)| lane.send.resent()).sum::<u64>()
+    }
+
+    /// A buffered message over the peer's limits: what of it, its size and the limit.
+    pub(crate) fn find_over(&self, max_message: usize, max_headers: usize) -> Option<(&'static str, usize, usize)> {
+        if max_message >= self.limits.max_message && max_headers >= self.limits.max_headers {
+            return None;
+        }
+        let unconfirmed = self.iter().flat_map(|(_, lane)| lane.send.clone().take_unconfirmed());
+        unconfirmed.filter_map(|record| record.out.into_message()).find_map(|message| {
+            let headers = message.headers().map_or(0, Bytes::len);
+            let sizes = [("message", message.payload.len(), max_message), ("headers", headers, max_headers)];
+            sizes.into_iter().find(|(_, size, limit)| size > limit)
+        })
+    }
+
+    /// Bytes and messages that wait or are unconfirmed, over all lanes.
+    pub(crate) fn buffered(&self) -> (usize, usize) {
+        (self.buffered, self.messages)
+    }
+
+    /// The main lane's credit before anything was received on it.
+    pub(crate) fn initial_main_window(&self) -> u64 {
+        self.initial_main
+    }
+
+    /// Whether nothing was ever sent, received or opened, or all of it has been delivered and confirmed.
+    pub(crate) fn all_done_or_unused(&self) -> bool {
+        self.iter().all(|(_, lane)| lane.is_done() || lane.is_unused())
+    }
+
+    /// Whether everything of both directions has been delivered and confirmed, ends included.
+    pub(crate) fn all_done(&self) -> bool {
+        self.others.is_empty() && self.main.is_done()
+    }
+
+    pub(crate) fn standing(&self, number: u64) -> Standing {
+        if number == MAIN || self.others.contains_key(&number) {
+            return Standing::Live;
+        }
+        match (self.side.nth(number), self.side.other().nth(number)) {
+            (Some(nth), _) if nth <= self.opened => Standing::Done,
+            (_, Some(nth)) if nth <= self.seen => Standing::Done,
+            (_, Some(nth)) if nth <= self.allowed => Standing::New,
+            _ => Standing::Impossible,
+        }
+    }
+
+    // ---- opening ----
+
+    /// How many lanes this side may open in all; an error when all of them were.
+    pub(crate) fn open(&mut self, options: LaneOptions) -> Result<u64, u64> {
+        if self.opened >= self.may_open {
+            return Err(self.may_open);
+        }
+        self.opened += 1;
+        let number = self.side.number(self.opened);
+        let mut lane =
+            Lane::new(Some(options.kind), self.limits, Config::LANE_WINDOW as u64, Window::START, self.durable);
+        if self.opened <= self.may_open && self.peer_window > 0 {
+            lane.grant(self.peer_window);
+        }
+        lane.options = Some(Box::new(options.clone()));
+        self.others.insert(number, lane);
+        self.push(number, Outgoing::Open(Box::new(options)));
+        Ok(number)
+    }
+
+    /// The peer has opened this lane, and with it all its lower ones.
+    pub(crate) fn admit(&mut self, number: u64) {
+        let Some(nth) = self.side.other().nth(number) else { return };
+        while self.seen < nth {
+            self.seen += 1;
+            let number = self.side.other().number(self.seen);
+            let mut lane = Lane::new(None, self.limits, Config::LANE_WINDOW as u64, Window::START, self.durable);
+            lane.grant(self.peer_window);
+            self.others.insert(number, lane);
+        }
+    }
+
+    /// What the peer allows from the start of the incarnation: credit of the main lane and of others, and how many lanes.
+    pub(crate) fn on_params(&mut self, main_window: u64, lane_window: u64, may_open: u64) {
+        self.peer_window = lane_window;
+        self.main.grant(main_window);
+        self.touch(MAIN);
+        self.may_open = 0;
+        self.on_allow(may_open);
+    }
+
+    /// The peer allows this many lanes in all; whether that is more than before.
+    pub(crate) fn on_allow(&mut self, may_open: u64) -> bool {
+        if may_open <= self.may_open {
+            return false;
+        }
+        let before = self.may_open;
+        self.may_open = may_open;
+        for nth in before + 1..=may_open.min(self.opened) {
+            let (number, window) = (self.side.number(nth), self.peer_window);
+            if let Some(lane) = self.others.get_mut(&number) {
+                lane.grant(window);
+                self.touch(number);
+            }
+        }
+        true
+    }
+
+    /// Whether the peer should hear now that it may open more lanes: it has none left, or many more.
+    pub(crate) fn is_allowance_due(&self) -> bool {
+        let news = self.allowed - self.told_allowed;
+        news > 0 && (self.seen >= self.told_allowed || news >= self.max_lanes / 4)
+    }
+
+    /// How many lanes the peer may open in all (the live ones are bounded, not those that were), when it does not know
+    /// yet.
+    pub(crate) fn take_allowance(&mut self) -> Option<u64> {
+        (self.allowed > self.told_allowed).then(|| {
+            self.told_allowed = self.allowed;
+            self.allowed
+        })
+    }
+
+    // ---- sending ----
+
+    /// Puts a plain record at the end of a lane's stream.
+    pub(crate) fn push(&mut self, number: u64, out: Outgoing) {
+        self.with_send(number, |send| send.push(out));
+    }
+
+    /// What is sent on the lane is to be confirmed without delay.
+    pub(crate) fn prompt(&mut self, number: u64) {
+        let Some(lane) = self.get_mut(number) else { return };
+        lane.prompt = true;
+        if !lane.send.has_data() && lane.send.confirmed() < lane.send.sent() && !self.prompts.contains(&number) {
+            self.prompts.push(number);
+        }
+    }
+
+    /// What is sent on any lane is to be confirmed without delay.
+    pub(crate) fn prompt_all(&mut self) {
+        let numbers: Vec<u64> = self.numbers().collect();
+        numbers.into_iter().for_each(|number| self.prompt(number));
+    }
+
+    pub(crate) fn has_prompts(&self) -> bool {
+        !self.prompts.is_empty()
+    }
+
+    /// A lane of which all is sent and the peer has yet to be asked for a prompt confirmation, and up to where.
+    pub(crate) fn next_prompt(&mut self) -> Option<(u64, u64)> {
+        let number = self.prompts.pop()?;
+        if self.prompts.is_empty() {
+            self.prompts = Vec::new();
+        }
+        let lane = self.get_mut(number)?;
+        lane.prompt = false;
+        Some((number, lane.send.sent()))
+    }
+
+    /// Does something with a lane's send buffer and keeps the sums and the schedule.
+    pub(crate) fn with_send<R>(&mut self, number: u64, act: impl FnOnce(&mut SendBuffer) -> R) -> Option<R> {
+        let lane = if number == MAIN { &mut self.main } else { self.others.get_mut(&number)? };
+        let before = (lane.send.buffered(), lane.send.messages());
+        let result = act(&mut lane.send);
+        self.buffered = self.buffered + lane.send.buffered() - before.0;
+        self.messages = self.messages + lane.send.messages() - before.1;
+        if lane.send.next_expiry().is_some() {
+            self.expiring.insert(number);
+        }
+        if !lane.scheduled && lane.send.has_data() {
+            lane.scheduled = true;
+            let priority = lane.priority();
+            self.schedule.push(priority, number);
+        }
+        Some(result)
+    }
+
+    fn touch(&mut self, number: u64) {
+        self.with_send(number, |_| ());
+    }
+
+    pub(crate) fn has_data(&self) -> bool {
+        !self.schedule.is_empty()
+    }
+
+    /// The next piece of data, at most `max` bytes: lane, offset, length, and up to where the peer is asked to confirm
+    /// without delay. The bytes are appended to `out`.
+    pub(crate) fn next_data(
+        &mut self,
+        now: Time,
+        max: usize,
+        out: &mut Vec<Bytes>,
+        assigned: &mut impl FnMut(AskId, u64),
+    ) -> Option<(u64, u64, usize, Option<u64>)> {
+        loop {
+            let number = self.schedule.pop()?;
+            let Some(lane) = self.get_mut(number) else { continue };
+            lane.scheduled = true;
+            let piece = self.with_send(number, |send| send.next_data(now, max.min(QUANTUM), out, assigned)).flatten();
+            let lane = self.get_mut(number)?;
+            let more = lane.send.has_data();
+            lane.scheduled = more;
+            let prompt = (lane.prompt && !more).then(|| lane.send.sent());
+            lane.prompt &= more;
+            let priority = lane.priority();
+            if more {
+                self.schedule.push(priority, number);
+            }
+            if let Some((offset, length)) = piece {
+                return Some((number, offset, length, prompt));
+            }
+        }
+    }
+
+    pub(crate) fn next_expiry(&self) -> Option<Time> {
+        self.expiring.iter().filter_map(|number| self.get(*number)?.send.next_expiry()).min()
+    }
+
+    /// The lanes in which a waiting message may have expired.
+    pub(crate) fn expiring(&self) -> Vec<u64> {
+        self.expiring.iter().copied().collect()
+    }
+
+    /// Forgets which lanes have nothing left that can expire.
+    pub(crate) fn settle_expiring(&mut self) {
+        let (main, others) = (&self.main, &self.others);
+        self.expiring.retain(|number| {
+            let lane = if *number == MAIN { Some(main) } else { others.get(number) };
+            lane.is_some_and(|lane| lane.send.next_expiry().is_some())
+        });
+    }
+
+    // ---- receiving and reporting ----
+
+    /// What was consumed on the lane has moved: how soon the peer has to know. Grants the reserve where it is wanted.
+    pub(crate) fn on_consumed(&mut self, number: u64) -> Urgency {
+        let mut urgency = Urgency::Never;
+        let Some(lane) = self.get_mut(number) else { return urgency };
+        let consumed = lane.recv.consumed();
+        if lane.reserved.is_some_and(|end| consumed >= end) {
+            lane.reserved = None;
+            let mut next = self.credit.release(number);
+            while let Some(holder) = next {
+                next = if self.use_reserve(holder) { None } else { self.credit.release(holder) };
+            }
+            urgency = Urgency::Now;
+        }
+        if self.get(number).is_some_and(|lane| lane.recv.wants().is_some())
+            && self.credit.reserve(number)
+            && self.use_reserve(number)
+        {
+            urgency = Urgency::Now;
+        }
+        let Some(lane) = self.get_mut(number) else { return urgency };
+        let reportable = lane.reportable();
+        if reportable > lane.reported {
+            let step = reportable - lane.reported >= lane.window.report_step();
+            let prompted = lane.prompted > lane.reported && reportable >= lane.prompted;
+            urgency =
+                urgency.max(if step || prompted || lane.recv.is_finished() { Urgency::Now } else { Urgency::Later });
+        }
+        if urgency > Urgency::Never {
+            self.report_lane(number);
+        }
+        urgency
+    }
+
+    /// Raises the limit of the reserve's holder to the end of its head record; false when it needs none any more.
+    fn use_reserve(&mut self, number: u64) -> bool {
+        let Some(lane) = self.get_mut(number) else { return false };
+        if let Some(end) = lane.recv.wants() {
+            lane.recv.set_limit(end);
+            lane.reserved = Some(end);
+            self.report_lane(number);
+        }
+        self.get(number).is_some_and(|lane| lane.reserved.is_some())
+    }
+
+    fn report_lane(&mut self, number: u64) {
+        if let Some(lane) = self.get_mut(number).filter(|lane| !lane.to_report) {
+            lane.to_report = true;
+            self.reports.push(number);
+        }
+    }
+
+    pub(crate) fn has_reports(&self) -> bool {
+        !self.reports.is_empty()
+    }
+
+    /// The next report, with a limit as high as the credit allows.
+    pub(crate) fn next_report(&mut self) -> Option<LaneState> {
+        loop {
+            let number = self.reports.pop()?;
+            if self.reports.is_empty() {
+                self.reports = Vec::new();
+            }
+            if let Some(state) = self.report(number) {
+                return Some(state);
+            }
+        }
+    }
+
+    fn report(&mut self, number: u64) -> Option<LaneState> {
+        let lane = if number == MAIN { &mut self.main } else { self.others.get_mut(&number)? };
+        lane.to_report = false;
+        let (received, consumed) = (lane.recv.received(), lane.reportable());
+        let limit = self.credit.advance(&mut lane.window, number, consumed, received, lane.recv.limit());
+        lane.recv.set_limit(limit);
+        lane.reported = consumed;
+        let state = LaneState { lane: number, received, consumed, limit, sent: lane.send.sent() };
+        self.sweep(number);
+        Some(state)
+    }
+
+    /// The states of all live lanes, as the handshake carries them.
+    pub(crate) fn states(&mut self) -> crate::wire::LaneStates {
+        self.reports = Vec::new();
+        let numbers: Vec<u64> = self.numbers().collect();
+        self.told_allowed = self.allowed;
+        let (opened, seen, allowed) = (self.opened, self.seen, self.allowed);
+        let lanes = numbers.into_iter().filter_map(|number| self.report(number)).collect();
+        crate::wire::LaneStates { opened, seen, allowed, lanes }
+    }
+
+    /// Removes a lane that is over and whose peer has been told; whether it was.
+    pub(crate) fn sweep(&mut self, number: u64) -> bool {
+        let over = |lane: &Lane| lane.is_done() && lane.reported == lane.recv.consumed();
+        let over = self.others.get(&number).is_some_and(over);
+        if over {
+            self.remove(number);
+        }
+        over
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(mut lane) = self.others.remove(&number) else { return };
+        self.buffered -= lane.send.buffered();
+        self.messages -= lane.send.messages();
+        self.resent_before += lane.send.resent();
+        if self.side.other().nth(number).is_some() {
+            self.allowed += 1;
+        }
+        let mut next = self.credit.remove(&mut lane.window, number);
+        while let Some(holder) = next {
+            next = if self.use_reserve(holder) { None } else { self.credit.release(holder) };
+        }
+    }
+
+    // ---- resuming ----
+
+    /// Whether the peer's view of the lanes and this side's can be two views of one incarnation.
+    ///
+    /// # Errors
+    /// Says what cannot be.
+    pub(crate) fn check(&self, states: &crate::wire::LaneStates) -> Result<(), &'static str> {
+        if states.opened < self.seen || states.seen > self.opened {
+            return Err("lanes that were never opened");
+        }
+        let mut live = BTreeSet::new();
+        for state in &states.lanes {
+            live.insert(state.lane);
+            match self.standing(state.lane) {
+                Standing::Live => {
+                    let Some(lane) = self.get(state.lane) else { continue };
+                    if lane.send.check_report(state.received, state.consumed).is_err() {
+                        return Err("the peer has received what was never sent, or has forgotten what it consumed");
+                    }
+                    if lane.recv.received() > state.sent {
+                        return Err("the peer has not sent what was received of it");
+                    }
+                }
+                Standing::Done | Standing::New => {}
+                Standing::Impossible => return Err("a lane that was never opened"),
+            }
+        }
+        for (number, lane) in self.iter().filter(|(number, _)| !live.contains(number)) {
+            let unseen = self.side.nth(number).is_some_and(|nth| nth > states.seen);
+            if number == MAIN
+                || (unseen && lane.send.acked() > 0)
+                || (!unseen && !(lane.send.is_finishing() && lane.recv.is_finished()))
+            {
+                return Err("a lane that the peer does not know any more");
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over the peer's view, after [`Lanes::check`]. `rewind`: the link is new, so what the peer has not received
+    /// is sent again. Answers the lanes that the peer believes to be live and that are done here; `confirmed` is told
+    /// each receipt.
+    pub(crate) fn adopt(
+        &mut self,
+        states: &crate::wire::LaneStates,
+        rewind: bool,
+        confirmed: &mut impl FnMut(crate::ids::SendId),
+    ) -> Vec<u64> {
+        let mut done = Vec::new();
+        let mut live = BTreeSet::from([MAIN]);
+        for state in &states.lanes {
+            live.insert(state.lane);
+            match self.standing(state.lane) {
+                Standing::Live => {
+                    self.with_send(state.lane, |send| {
+                        // Checked before; an error here would only mean that nothing changes.
+                        let _ = send.on_report(state.received, state.consumed, state.limit, confirmed);
+                        if rewind {
+                            send.rewind(state.received);
+                        }
+                    });
+                }
+                Standing::Done => done.push(state.lane),
+                Standing::New | Standing::Impossible => {}
+            }
+        }
+        let missing: Vec<u64> = self.numbers().filter(|number| !live.contains(number)).collect();
+        for number in missing {
+            if self.side.nth(number).is_some_and(|nth| nth > states.seen) {
+                if rewind {
+                    self.with_send(number, |send| send.rewind(0));
+                }
+            } else {
+                self.on_done(number, confirmed);
+            }
+        }
+        self.on_allow(states.allowed);
+        done
+    }
+
+    /// The peer says that a lane is over there: all that was sent on it is confirmed. False when that cannot be.
+    pub(crate) fn on_done(&mut self, number: u64, confirmed: &mut impl FnMut(crate::ids::SendId)) -> bool {
+        let Some(lane) = self.others.get(&number) else { return true };
+        if !lane.send.is_finishing() || !lane.recv.is_finished() {
+            return false;
+        }
+        let sent = lane.send.sent();
+        let agreed = self.with_send(number, |send| send.on_report(sent, sent, sent, confirmed).is_ok());
+        if let Some(lane) = self.others.get_mut(&number) {
+            lane.reported = lane.recv.consumed();
+        }
+        agreed == Some(true)
+    }
+
+    /// A new link: what was in flight to the peer is sent again from where it was last known to have received.
+    pub(crate) fn rewind(&mut self) {
+        let numbers: Vec<u64> = self.numbers().collect();
+        for number in numbers {
+            self.with_send(number, |send| send.rewind(send.acked()));
+        }
+    }
+
+    pub(crate) fn rebase(&mut self, from: Time, to: Time) {
+        self.main.send.rebase(from, to);
+        self.others.values_mut().for_each(|lane| lane.send.rebase(from, to));
+    }
+
+    // ---- the gate ----
+
+    pub(crate) fn stage(&mut self, now: Time) {
+        let numbers: Vec<u64> = self.numbers().collect();
+        for number in numbers {
+            let end = self.with_send(number, |send| send.stage(now)).unwrap_or(0);
+            if let Some(lane) = self.get_mut(number) {
+                let consumed = lane.recv.consumed();
+                if let Some(gate) = &mut lane.gate {
+                    gate.staged = (end, consumed);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn commit(&mut self) {
+        let numbers: Vec<u64> = self.numbers().collect();
+        for number in numbers {
+            let staged = self.get_mut(number).and_then(|lane| {
+                let gate = lane.gate.as_mut()?;
+                gate.committed_consumed = gate.committed_consumed.max(gate.staged.1);
+                Some(gate.staged.0)
+            });
+            if let Some(end) = staged {
+                self.with_send(number, |send| send.set_gate(end));
+                if self.on_consumed(number) > Urgency::Never {
+                    self.report_lane(number);
+                }
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn new(kind: Option<LaneKind>, limits: RecordLimits, limit: u64, window: Window, durable: bool) -> Lane {
+        let mut send = SendBuffer::new(0);
+        let gate = durable.then(Box::default);
+        if durable {
+            send.set_gate(0);
+        }
+        Lane {
+            send,
+            recv: RecvBuffer::new(kind, limits, limit),
+            options: None,
+            window,
+            reported: 0,
+            reserved: None,
+            gate,
+            scheduled: false,
+            to_report: false,
+            told_readable: false,
+            told_finished: false,
+            prompt: false,
+            prompted: 0,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> LaneKind {
+        self.options.as_ref().map_or(LaneKind::Messages, |options| options.kind)
+    }
+
+    fn priority(&self) -> u8 {
+        self.options.as_ref().map_or(0, |options| options.priority)
+    }
+
+    /// Credit that needs no report, because it was agreed on before.
+    fn grant(&mut self, window: u64) {
+        let confirmed = self.send.confirmed();
+        let _ = self.send.on_report(confirmed, confirmed, window, &mut |_| ());
+    }
+
+    /// What may be reported as consumed.
+    fn reportable(&self) -> u64 {
+        let consumed = self.recv.consumed();
+        self.gate.as_ref().map_or(consumed, |gate| gate.committed_consumed.min(consumed))
+    }
+
+    /// Whether nothing but ends was ever written or received.
+    fn is_unused(&self) -> bool {
+        self.send.messages() == 0 && self.send.sent() == 0 && self.recv.received() == 0 && self.options.is_none()
+    }
+
+    /// Whether both directions have ended and nothing of them is left.
+    fn is_done(&self) -> bool {
+        self.send.is_finished() && self.recv.is_finished() && self.recv.consumed() == self.recv.received()
+    }
+}

@@ -1,0 +1,106 @@
+//! Sessions that are lost, and messages that are handed back (PROTOCOL.md §6.4).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::gate::Gate;
+use super::lanes::{Lanes, Side};
+use super::{Socket, State};
+use crate::code::CloseReason;
+use crate::config::OnLoss;
+use crate::event::{Event, SessionLost};
+use crate::ids::{AskRef, Incarnation, LaneId};
+use crate::lane::{Outgoing, UnconfirmedRecord};
+use crate::message::{Message, Unconfirmed};
+use crate::time::Time;
+
+impl Socket {
+    /// Takes what was accepted and is not confirmed, lane by lane in order, after [`Event::SessionLost`] or
+    /// [`Event::Closed`]; empty at other times. After a `SessionLost` with [`OnLoss::Reopen`] this lets the next incarnation
+    /// begin, with empty buffers.
+    pub fn take_unconfirmed(&mut self, now: Time) -> Vec<Unconfirmed> {
+        self.tick(now);
+        let unconfirmed = core::mem::take(&mut self.handback);
+        if self.lost {
+            self.next_incarnation();
+            self.plan_next_attempt();
+        }
+        self.settle();
+        unconfirmed
+    }
+
+    /// The session cannot go on: what is unconfirmed goes back to the application.
+    pub(super) fn lose_session(&mut self, reason: CloseReason) {
+        if self.state == State::Closed || self.lost {
+            return;
+        }
+        self.collect_unconfirmed();
+        self.fail_asks(false);
+        let (incarnation, unconfirmed) = (self.incarnation, self.handback.len());
+        self.tell(Event::SessionLost(Box::new(SessionLost { reason: reason.clone(), incarnation, unconfirmed })));
+        let reopens = self.is_client() && self.config.on_loss == OnLoss::Reopen && self.ending.is_none();
+        if reopens {
+            self.lost = true;
+            self.drop_link(reason, true);
+        } else {
+            self.end_by_peer(reason);
+        }
+    }
+
+    /// Moves all that is unconfirmed out of the lanes.
+    pub(super) fn collect_unconfirmed(&mut self) {
+        let numbers: Vec<u64> = self.lanes.numbers().collect();
+        for number in numbers {
+            let records = self.lanes.with_send(number, |send| send.take_unconfirmed()).unwrap_or_default();
+            let lane = self.lane_id(number);
+            let incarnation = self.incarnation;
+            self.handback.extend(records.into_iter().filter_map(|record| handed_back(record, lane, incarnation)));
+        }
+        if let Some(drain) = &mut self.drain {
+            let incarnation = self.incarnation;
+            let held = drain.take_held();
+            self.handback.extend(held.into_iter().filter_map(|record| handed_back(record, LaneId::MAIN, incarnation)));
+        }
+    }
+
+    /// Everything of the old session is forgotten; identity, counters, and answers that wait for the application stay.
+    pub(super) fn next_incarnation(&mut self) {
+        self.incarnation = Incarnation(self.incarnation.0 + 1);
+        self.session = None;
+        self.lanes = Lanes::new(&self.config, Side::Client);
+        self.asks.forget_records();
+        self.gate = Gate::new(self.config.durable);
+        self.ending = None;
+        self.drain = None;
+        self.lost = false;
+        self.finished_all = false;
+        self.violations = 0;
+        if let Some(dialer) = &mut self.dialer {
+            dialer.open_id = dialer.rng.array();
+        }
+    }
+
+    /// Dials again soon, for a new incarnation.
+    pub(super) fn plan_next_attempt(&mut self) {
+        let (reconnect, now) = (self.config.reconnect, self.now);
+        if let Some(dialer) = self.dialer.as_mut().filter(|_| reconnect) {
+            let pause = dialer.redial.pause(&self.config, &mut dialer.rng);
+            dialer.redial_at = Some(now + pause);
+        }
+    }
+}
+
+/// What the application gets back of a record; `None` for the protocol's own and for asks, which end by themselves.
+fn handed_back(record: UnconfirmedRecord, lane: LaneId, incarnation: Incarnation) -> Option<Unconfirmed> {
+    let (message, reply_to) = match record.out {
+        Outgoing::Message(message) => (message, None),
+        Outgoing::Bytes(bytes) => (Message::new(bytes), None),
+        Outgoing::Reply { ask, message, .. } => {
+            (message, Some(AskRef { incarnation, lane: lane.number(), offset: ask }))
+        }
+        Outgoing::Ask(..) | Outgoing::AskEnd { .. } | Outgoing::Cancel { .. } | Outgoing::Open(_) | Outgoing::Fin => {
+            return None;
+        }
+    };
+    Some(Unconfirmed { lane, message, id: record.id, reply_to, fate: record.fate })
+}
