@@ -12,6 +12,8 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_LANES: u32 = 1024;
 /// The largest authentication payload, in bytes.
 pub const MAX_AUTH: usize = 8 * 1024;
+/// The longest address that a server may send a client to, in bytes.
+pub const MAX_ADDRESS: usize = 1024;
 /// The largest message a configuration may allow, in bytes: 1 GiB.
 pub const MAX_MESSAGE: usize = 1 << 30;
 

@@ -117,7 +117,7 @@ mod wire;
 
 pub use bytes::Bytes;
 pub use code::{CloseReason, Code, MAX_REASON, ProtocolCode};
-pub use config::{Config, MAX_AUTH, MAX_LANES, MAX_MESSAGE, MAX_NAME, OnLoss, ServerConfig};
+pub use config::{Config, MAX_ADDRESS, MAX_AUTH, MAX_LANES, MAX_MESSAGE, MAX_NAME, OnLoss, ServerConfig};
 pub use error::{ConfigError, LaneError, OpenGone, SendError, SendErrorKind};
 pub use event::{Closed, Event, GoingAway, LinkLoss, SessionLost};
 pub use ids::{AskId, AskRef, Incarnation, LaneId, LinkId, LinkKind, SendId, SessionId};

@@ -271,7 +271,7 @@ impl Server {
         let Some(id) = self.table.find(&session) else {
             return match self.tombstones.get(&session) {
                 Some(stone) if resume.is_proven_by(&stone.secret) => {
-                    let (secret, refusal) = (stone.secret, Refusal::of(stone.reason.clone()));
+                    let (secret, refusal) = (stone.secret, Refusal::ended(stone.reason.clone()));
                     self.refuse(link, nonce, &refusal, Some((&secret, &resume.hello)));
                 }
                 _ => self.refuse(link, nonce, &unknown, None),

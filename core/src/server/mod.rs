@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::code::{CloseReason, ProtocolCode};
-use crate::config::ServerConfig;
+use crate::config::{MAX_ADDRESS, ServerConfig};
 use crate::crypto::Rng;
 use crate::error::{ConfigError, OpenGone};
 use crate::event::Event;
@@ -177,12 +177,17 @@ impl Server {
     }
 
     /// Answers [`ServerEvent::Foreign`]: the session lives there.
-    pub fn redirect(&mut self, now: Time, link: LinkId, address: &str) {
+    ///
+    /// # Errors
+    /// When the address is over [`MAX_ADDRESS`].
+    pub fn redirect(&mut self, now: Time, link: LinkId, address: &str) -> Result<(), ConfigError> {
         self.tick(now);
+        check_address(address)?;
         if let Some(nonce) = self.greetings.take_foreign(link) {
             let refusal = Refusal { address: Some(address.into()), ..Refusal::new(ProtocolCode::Redirect, "") };
             self.refuse(link, nonce, &refusal, None);
         }
+        Ok(())
     }
 
     /// Answers [`ServerEvent::Foreign`]: the session's owner is proven gone, and the session with it.
@@ -214,13 +219,18 @@ impl Server {
 
     /// Tells all clients to go elsewhere and takes no new ones. What was sent and asked drains; what is left after `within` is lost
     /// with its session. An empty `alternative` is the same address.
-    pub fn go_away(&mut self, now: Time, within: Duration, alternative: &str) {
+    ///
+    /// # Errors
+    /// When the address is over [`MAX_ADDRESS`].
+    pub fn go_away(&mut self, now: Time, within: Duration, alternative: &str) -> Result<(), ConfigError> {
         self.tick(now);
+        check_address(alternative)?;
         let address = (!alternative.is_empty()).then(|| alternative.into());
         let code = if alternative.is_empty() { ProtocolCode::GoingAway } else { ProtocolCode::Redirect };
         self.refusal = Some(Refusal { address, ..Refusal::new(code, "the server is going away") });
         self.refuse_pending();
         self.each_socket(|socket| socket.go_away(now, within, alternative));
+        Ok(())
     }
 
     /// One socket and its session as data.
@@ -254,4 +264,11 @@ impl Server {
             self.table.get_dirty(id).into_iter().for_each(&act);
         }
     }
+}
+
+fn check_address(address: &str) -> Result<(), ConfigError> {
+    if address.len() > MAX_ADDRESS {
+        return Err(ConfigError { field: "address", value: address.len() as u64, rule: "at most 1,024 bytes" });
+    }
+    Ok(())
 }

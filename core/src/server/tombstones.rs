@@ -1,16 +1,24 @@
 //! What is kept of ended sessions, so that the last answer can be lost, too (PROTOCOL.md §7.4).
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use core::fmt;
 
 use crate::code::CloseReason;
 use crate::ids::SessionId;
 use crate::time::Time;
 
 /// An ended session.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Tombstone {
     pub(super) secret: [u8; 32],
     pub(super) reason: CloseReason,
+}
+
+/// Without the secret.
+impl fmt::Debug for Tombstone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tombstone").field("reason", &self.reason).finish_non_exhaustive()
+    }
 }
 
 /// The ended sessions of the last retention time; when there are too many, the oldest go early.

@@ -200,6 +200,7 @@ impl Socket {
         };
         self.wants_room = true;
         self.lanes.prompt_all();
+        self.settle();
         Err(full)
     }
 

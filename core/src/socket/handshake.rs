@@ -39,6 +39,14 @@ impl Refusal {
     pub(crate) fn of(reason: CloseReason) -> Refusal {
         Refusal { reason, retry_after: None, address: None, current_epoch: None }
     }
+
+    /// The session has ended, for this reason.
+    pub(crate) fn ended(reason: CloseReason) -> Refusal {
+        Refusal::of(match reason.code {
+            Code::App(_) => reason,
+            Code::Protocol(_) => CloseReason { code: Code::Protocol(ProtocolCode::Ended), ..reason },
+        })
+    }
 }
 
 /// The REJECT packet, framed. `proof`: the session's secret and the HELLO packet, where the session is known.

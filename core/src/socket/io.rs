@@ -20,7 +20,7 @@ impl Socket {
         if self.link.as_ref().is_some_and(|attached| attached.id == link) {
             return;
         }
-        if self.is_client() && self.state == State::Disconnected && self.ending.is_none() && !self.lost {
+        if self.is_client() && self.state == State::Disconnected && !self.lost {
             self.start_attempt();
         }
         if self.is_client() && self.state == State::Connecting && self.link.is_none() {

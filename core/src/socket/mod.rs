@@ -32,6 +32,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -113,7 +114,7 @@ pub struct Socket {
 }
 
 /// What both ends know of one incarnation from its WELCOME on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Session {
     id: SessionId,
     secret: [u8; 32],
@@ -122,6 +123,13 @@ struct Session {
     heard: bool,
     retention: Duration,
     peer: Peer,
+}
+
+/// Without the secret.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
 }
 
 /// What the peer announced about itself.

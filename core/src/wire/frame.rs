@@ -9,9 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::WireError;
 use super::varint;
 use crate::code::{CloseReason, Code, MAX_REASON, ProtocolCode};
-
-/// The longest address that a server may name, in bytes of UTF-8.
-pub(crate) const MAX_ADDRESS: usize = 1024;
+use crate::config::MAX_ADDRESS;
 
 const DATA: u64 = 0x02;
 const LANE: u64 = 0x04;

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::error::WireError;
-use super::frame::{MAX_ADDRESS, clip, to_postcard};
+use super::frame::{clip, to_postcard};
 use super::lane_states::LaneStates;
 use super::tlv::{Tag, TlvReader, TlvWriter};
 use crate::code::{MAX_REASON, ProtocolCode};
-use crate::config::MAX_AUTH;
+use crate::config::{MAX_ADDRESS, MAX_AUTH};
 use crate::crypto::{Mac, MacKey};
 use crate::ids::SessionId;
 

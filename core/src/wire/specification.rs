@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::MAX_ADDRESS;
 use super::packet::MAX_PACKET;
 use super::*;
 use crate::code::{CloseReason, ProtocolCode};
+use crate::config::MAX_ADDRESS;
 use crate::crypto::{Mac, MacKey};
 use crate::ids::{AskId, SessionId};
 use crate::lane::record::Violation;

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::frame::MAX_ADDRESS;
 use super::packet::MAX_PACKET;
 use super::samples;
 use super::*;
 use crate::code::{CloseReason, Code, MAX_REASON, ProtocolCode};
+use crate::config::MAX_ADDRESS;
 use crate::config::{MAX_AUTH, MAX_LANES};
 use crate::crypto::{Mac, MacKey};
 use crate::ids::SessionId;
