@@ -14,10 +14,10 @@ const CHUNK: (usize, usize) = (1024, 32 * 1024);
 pub(super) struct Chunks {
     frozen: VecDeque<Bytes>,
     /// Behind the frozen ones. Its bytes are frozen when they are first transmitted; what room it has left stays.
-    open: BytesMut,
+    pub(super) open: BytesMut,
     /// The cursor: how many chunks are before it, and how many bytes of the next one.
-    index: usize,
-    within: usize,
+    index: u32,
+    within: u32,
 }
 
 impl PartialEq for Chunks {
@@ -33,19 +33,17 @@ impl Chunks {
         self.frozen.iter().map(|chunk| &chunk[..]).chain(core::iter::once(&self.open[..]))
     }
 
-    /// The open chunk with room for `room` more bytes. `busy` is how much a new chunk should hold, within reason.
+    /// How many bytes the open chunk takes without growing.
     #[inline]
-    pub(super) fn open(&mut self, room: usize, busy: usize) -> &mut BytesMut {
-        if self.open.capacity() - self.open.len() < room {
-            self.renew(room, busy);
-        }
-        &mut self.open
+    pub(super) fn room(&self) -> usize {
+        self.open.capacity() - self.open.len()
     }
 
+    /// A new open chunk of `size` bytes within reason, and room for `room` bytes at least.
     #[cold]
-    fn renew(&mut self, room: usize, busy: usize) {
+    pub(super) fn renew(&mut self, size: usize, room: usize) {
         self.close();
-        self.open = BytesMut::with_capacity(busy.clamp(CHUNK.0, CHUNK.1).max(room));
+        self.open = BytesMut::with_capacity(size.clamp(CHUNK.0, CHUNK.1).max(room));
     }
 
     /// Freezes what is in the open chunk.
@@ -72,20 +70,19 @@ impl Chunks {
     /// Appends the next `count` bytes at the cursor to `out` and moves it behind them. There must be as many.
     pub(super) fn transmit(&mut self, mut count: usize, out: &mut Vec<Bytes>) {
         while count > 0 {
-            if self.index == self.frozen.len() {
+            if self.index as usize == self.frozen.len() {
                 self.freeze();
             }
-            let chunk = &self.frozen[self.index];
-            let rest = chunk.len() - self.within;
-            if count < rest {
-                out.push(chunk.slice(self.within..self.within + count));
-                self.within += count;
-                return;
+            let chunk = &self.frozen[self.index as usize];
+            let within = self.within as usize;
+            let rest = chunk.len() - within;
+            let end = within + rest.min(count);
+            if within < end {
+                out.push(if end - within == chunk.len() { chunk.clone() } else { chunk.slice(within..end) });
             }
-            match self.within {
-                0 => out.push(chunk.clone()),
-                within if rest > 0 => out.push(chunk.slice(within..)),
-                _ => {}
+            if count < rest {
+                self.within = end as u32;
+                return;
             }
             count -= rest;
             self.index += 1;
@@ -96,11 +93,11 @@ impl Chunks {
     /// Moves the cursor to `count` bytes behind the front.
     pub(super) fn seek(&mut self, mut count: usize) {
         self.index = 0;
-        while let Some(chunk) = self.frozen.get(self.index).filter(|chunk| chunk.len() <= count) {
+        while let Some(chunk) = self.frozen.get(self.index as usize).filter(|chunk| chunk.len() <= count) {
             count -= chunk.len();
             self.index += 1;
         }
-        self.within = count;
+        self.within = count as u32;
     }
 
     /// Drops `count` bytes from the front; a cursor that stood in them stands at the front then.
@@ -109,7 +106,7 @@ impl Chunks {
             if count < chunk.len() {
                 chunk.advance(count);
                 if self.index == 0 {
-                    self.within = self.within.saturating_sub(count);
+                    self.within = self.within.saturating_sub(count as u32);
                 }
                 break;
             }

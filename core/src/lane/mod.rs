@@ -11,3 +11,6 @@ pub(crate) use record::{AskOutcome, Incoming, Outgoing, RecordLimits};
 pub(crate) use recv::{ReadBytes, RecvBuffer};
 pub(crate) use send::{SendBuffer, UnconfirmedRecord, cost};
 pub(crate) use waiting::Waiting;
+
+#[cfg(test)]
+mod tests;

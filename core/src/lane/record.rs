@@ -207,10 +207,8 @@ impl Outgoing {
     /// Appends all of the record but its payload, which follows it.
     pub(super) fn encode_head(&self, out: &mut BytesMut) {
         match self {
-            Outgoing::Bytes(payload) => varint::put((payload.len() as u64) << 1, out),
-            Outgoing::Message(message) if message.meta.is_none() => {
-                varint::put((message.payload.len() as u64) << 1, out)
-            }
+            Outgoing::Bytes(payload) => put_plain_head(payload.len(), out),
+            Outgoing::Message(message) if message.meta.is_none() => put_plain_head(message.payload.len(), out),
             Outgoing::Message(message) => put_message(&[MESSAGE], message, out),
             Outgoing::Ask(_, message) => put_message(&[ASK], message, out),
             Outgoing::Reply { ask, message, more } => {
@@ -272,6 +270,17 @@ impl Outgoing {
 
 fn meta_len(message: &Message) -> usize {
     message.name().map_or(0, str::len) + message.headers().map_or(0, Bytes::len)
+}
+
+/// Appends the head of a record that is nothing but a payload of `len` bytes.
+#[inline]
+pub(super) fn put_plain_head(len: usize, out: &mut BytesMut) {
+    // One or two bytes nearly always.
+    match len {
+        0..0x40 => out.put_u8((len << 1) as u8),
+        0x40..0x2000 => out.put_slice(&[(len << 1) as u8 | 0x80, (len >> 6) as u8]),
+        _ => varint::put((len as u64) << 1, out),
+    }
 }
 
 /// The start of a body: its kind and the offset of an ask.

@@ -10,18 +10,22 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::chunks::{Chunks, shrink};
-use super::record::{INLINE_PAYLOAD, Outgoing};
+use super::record::{INLINE_PAYLOAD, Outgoing, put_plain_head};
 use super::waiting::{Name, Waiting, WaitingQueue};
 use crate::code::ProtocolCode;
 use crate::config::{Config, MAX_MESSAGE};
 use crate::ids::{AskId, SendId};
 use crate::message::{Fate, Message};
 use crate::time::Time;
+use crate::wire::varint;
 
 /// What a record counts in the send buffer: what the application gave, and a share for what goes with it.
 pub(crate) fn cost(out: &Outgoing) -> usize {
     out.content() + Config::MESSAGE_OVERHEAD
 }
+
+/// For how many records room is made at once, at most.
+const MAX_HINT: usize = 2048;
 
 /// A report from the peer that cannot be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -70,6 +74,12 @@ pub(crate) struct SendBuffer {
     /// Of the records in the stream.
     cost: usize,
     messages: u32,
+    /// The cursor by record: how many records are before it, and how many bytes of the next one.
+    index: u32,
+    part: u32,
+    /// How much stood in the stream before it was last empty: its records, and its bytes in KiB.
+    last_records: u16,
+    last_size: u8,
     finishing: bool,
     rare: Option<Box<Rare>>,
 }
@@ -169,6 +179,10 @@ impl SendBuffer {
             resent: 0,
             cost: 0,
             messages: 0,
+            index: 0,
+            part: 0,
+            last_records: 0,
+            last_size: 0,
             finishing: false,
             rare: None,
         }
@@ -251,7 +265,19 @@ impl SendBuffer {
     // ---- accepting ----
 
     /// Appends a record. An ask waits, everything else only behind what waits. Ignored after [`SendBuffer::finish`].
+    #[inline]
     pub(crate) fn push(&mut self, out: Outgoing) {
+        match out {
+            // The common case, apart for speed.
+            Outgoing::Message(Message { payload, meta: None }) if self.rare.is_none() && !self.finishing => {
+                self.append_plain(payload, Entry::USER);
+                self.messages += 1;
+            }
+            out => self.push_any(out),
+        }
+    }
+
+    fn push_any(&mut self, out: Outgoing) {
         if self.finishing {
             return;
         }
@@ -342,35 +368,67 @@ impl SendBuffer {
             Outgoing::Bytes(mut bytes) => {
                 while !bytes.is_empty() {
                     let piece = bytes.split_to(bytes.len().min(MAX_MESSAGE));
-                    self.encode(Outgoing::Bytes(piece), Entry::BYTES);
+                    self.append_plain(piece, Entry::BYTES);
                 }
             }
             out if out.is_user() => {
-                self.encode(out, Entry::USER);
+                self.append_extended(out, Entry::USER);
                 self.messages += 1;
             }
-            out => self.encode(out, 0),
+            out => self.append_extended(out, 0),
         }
     }
 
-    fn encode(&mut self, out: Outgoing, kind: u64) {
+    fn append_plain(&mut self, payload: Bytes, kind: u64) {
+        let content = payload.len();
+        let room = varint::MAX_LEN + content.min(INLINE_PAYLOAD);
+        let open = self.open(room);
+        let head = open.len();
+        put_plain_head(content, open);
+        let head = open.len() - head;
+        self.append_payload(payload);
+        self.enter(head, content, kind);
+    }
+
+    fn append_extended(&mut self, out: Outgoing, kind: u64) {
         let content = out.content();
         let payload_len = out.payload_len();
-        let is_inline = payload_len <= INLINE_PAYLOAD;
-        let room = out.head_bound() + if is_inline { payload_len } else { 0 };
-        let open = self.chunks.open(room, (self.end - self.confirmed) as usize);
+        let room = out.head_bound() + payload_len.min(INLINE_PAYLOAD);
+        let open = self.open(room);
         let before = open.len();
         out.encode_head(open);
-        let head = open.len() - before;
-        let payload = out.into_payload();
-        if is_inline {
-            open.put_slice(&payload);
+        let overhead = open.len() - before + payload_len - content;
+        self.append_payload(out.into_payload());
+        self.enter(overhead, content, kind);
+    }
+
+    /// The chunk to write to, with room for `room` bytes.
+    #[inline]
+    fn open(&mut self, room: usize) -> &mut BytesMut {
+        if self.chunks.room() < room {
+            // A stream that fills and empties again and again does not grow from nothing each time.
+            let size = (self.end - self.confirmed).max(u64::from(self.last_size) * 1024);
+            self.chunks.renew(size as usize, room);
+            if self.records.is_empty() {
+                self.records.reserve_exact(self.last_records.into());
+            }
+        }
+        &mut self.chunks.open
+    }
+
+    fn append_payload(&mut self, payload: Bytes) {
+        if payload.len() <= INLINE_PAYLOAD {
+            self.chunks.open.put_slice(&payload);
         } else {
             self.chunks.push(payload);
         }
-        let len = head + payload_len;
-        self.records.push_back(Entry::new(len as u64, (len - content) as u64, kind));
-        self.end += len as u64;
+    }
+
+    /// Takes a record into account that was appended to the stream.
+    fn enter(&mut self, overhead: usize, content: usize, kind: u64) {
+        let len = (overhead + content) as u64;
+        self.records.push_back(Entry::new(len, overhead as u64, kind));
+        self.end += len;
         self.cost += content + Config::MESSAGE_OVERHEAD;
     }
 
@@ -412,12 +470,13 @@ impl SendBuffer {
         if self.rare.is_some() {
             self.fill(now, stop);
         }
-        let len = stop.min(self.end) - offset;
+        let end = self.cut(stop, max);
+        let len = (end - offset) as usize;
         if len == 0 {
             return None;
         }
-        self.chunks.transmit(len as usize, out);
-        self.cursor += len;
+        self.chunks.transmit(len, out);
+        self.cursor = end;
         self.resent += self.sent.min(self.cursor) - offset.min(self.sent);
         if self.cursor > self.sent {
             if let Some(rare) = &self.rare {
@@ -425,7 +484,28 @@ impl SendBuffer {
             }
             self.sent = self.cursor;
         }
-        Some((offset, len as usize))
+        Some((offset, len))
+    }
+
+    /// Where to end a transmission of at most `max` bytes that must not reach beyond `stop`: with a record, unless that
+    /// makes it much shorter, for what arrives as whole records need not be put together.
+    fn cut(&mut self, stop: u64, max: usize) -> u64 {
+        if stop >= self.end {
+            (self.index, self.part) = (self.records.len() as u32, 0);
+            return self.end;
+        }
+        let mut start = self.cursor - u64::from(self.part);
+        for entry in self.records.range(self.index as usize..) {
+            if start + entry.len() > stop {
+                break;
+            }
+            start += entry.len();
+            self.index += 1;
+        }
+        let is_long = start >= self.cursor + max as u64 / 2;
+        let end = if is_long { start } else { stop };
+        self.part = (end - start) as u32;
+        end
     }
 
     // ---- confirmation ----
@@ -484,11 +564,16 @@ impl SendBuffer {
             self.messages -= u32::from(entry.is_user());
         }
         self.records.drain(..count);
+        self.index = self.index.saturating_sub(count as u32);
         if let Some(entry) = inside.filter(|entry| entry.is_bytes()) {
             let rest = entry.without(consumed - at);
             self.cost = self.cost - entry.cost() + rest.cost();
             self.records[0] = rest;
             at = consumed;
+        }
+        if self.records.is_empty() {
+            self.last_records = count.min(MAX_HINT) as u16;
+            self.last_size = ((at - self.confirmed) / 1024).min(u8::MAX.into()) as u8;
         }
         self.release(at, confirmed);
         if at < consumed { Err(Mismatch::Inside { consumed }) } else { Ok(()) }
@@ -499,6 +584,9 @@ impl SendBuffer {
         self.chunks.release((confirmed - self.confirmed) as usize);
         self.confirmed = confirmed;
         self.cursor = self.cursor.max(confirmed);
+        if self.index == 0 {
+            self.part = (self.cursor - confirmed) as u32;
+        }
         if self.records.is_empty() {
             self.records = VecDeque::new();
         } else {
@@ -517,7 +605,14 @@ impl SendBuffer {
     /// A new link: transmits again from what the peer has received.
     pub(crate) fn rewind(&mut self, received: u64) {
         self.cursor = received.clamp(self.confirmed, self.sent);
-        self.chunks.seek((self.cursor - self.confirmed) as usize);
+        let mut rest = self.cursor - self.confirmed;
+        self.chunks.seek(rest as usize);
+        self.index = 0;
+        while let Some(entry) = self.records.get(self.index as usize).filter(|entry| entry.len() <= rest) {
+            rest -= entry.len();
+            self.index += 1;
+        }
+        self.part = rest as u32;
     }
 
     // ---- giving back ----
@@ -550,6 +645,7 @@ impl SendBuffer {
         let chunks = core::mem::take(&mut self.chunks);
         let sent = self.sent;
         (self.confirmed, self.cursor, self.sent) = (self.end, self.end, self.end);
+        (self.index, self.part) = (0, 0);
         let mut list = Unconfirmed::default();
         self.decode(start, records, chunks, |at, out, wait| {
             list.push(out, wait, if at < sent { Fate::InDoubt } else { Fate::Unsent });

@@ -100,17 +100,25 @@ impl Asks {
         Some(Taken { reply, consumed })
     }
 
-    /// Ends an ask from this side: its lane, its offset if it was transmitted, the records of answers that nobody will
-    /// take, and whether the application has to be told of the end. `None` when it has ended already.
-    pub(crate) fn end(&mut self, id: AskId, error: AskError) -> Option<(u64, Option<u64>, Vec<AskKey>, bool)> {
-        let made = self.made.get_mut(&id).filter(|made| !made.over)?;
-        let (lane, offset) = (made.lane, made.offset);
-        let mut dropped = Vec::new();
-        if error == AskError::Cancelled {
-            dropped.extend(made.replies.drain(..).filter_map(|(_, at)| Some((lane, at?))));
+    /// Drops the answers that the application has not taken: their records, which nobody will take. Of an ask that has
+    /// ended, `Cancelled` takes the place of the end.
+    pub(crate) fn drop_replies(&mut self, id: AskId) -> Vec<AskKey> {
+        let Some(made) = self.made.get_mut(&id) else { return Vec::new() };
+        let lane = made.lane;
+        let dropped = made.replies.drain(..).filter_map(|(_, at)| Some((lane, at?))).collect();
+        if made.over {
+            made.replies.push_back((Reply::Failed(AskError::Cancelled), None));
         }
+        dropped
+    }
+
+    /// Ends an ask from this side: its lane, its offset if it was transmitted, and whether the application has to be told.
+    /// `None` when it has ended already.
+    pub(crate) fn end(&mut self, id: AskId, error: AskError) -> Option<(u64, Option<u64>, bool)> {
+        let made = self.made.get(&id).filter(|made| !made.over)?;
+        let (lane, offset) = (made.lane, made.offset);
         let tell = self.push(id, Reply::Failed(error), None, true);
-        Some((lane, offset, dropped, tell))
+        Some((lane, offset, tell))
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
@@ -125,11 +133,6 @@ impl Asks {
     /// The asks that have not ended, with lane and offset.
     pub(crate) fn pending(&self) -> impl Iterator<Item = (AskId, u64, Option<u64>)> + '_ {
         self.made.iter().filter(|(_, made)| !made.over).map(|(id, made)| (*id, made.lane, made.offset))
-    }
-
-    /// Whether an ask of this lane waits for an answer.
-    pub(crate) fn waits_on(&self, lane: u64) -> bool {
-        self.by_key.range((lane, 0)..=(lane, u64::MAX)).next().is_some()
     }
 
     /// The incarnation is over: what it knew of the peer's asks is gone. Answers that were not taken stay to be taken.

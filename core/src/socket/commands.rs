@@ -240,7 +240,7 @@ impl Socket {
 /// Asks of this side.
 impl Socket {
     /// Asks the peer. The answers come through [`Socket::recv_reply`]; the ask keeps its order among the messages of its
-    /// lane. After `timeout` it ends as `TimedOut`.
+    /// lane. After `timeout` it ends as `TimedOut`; on a lane that the peer has finished it is not sent and ends as `NoReply`.
     ///
     /// # Errors
     /// As [`Socket::send`].
@@ -257,7 +257,11 @@ impl Socket {
             Err(kind) => return Err(SendError::new(kind, message)),
         };
         let ask = self.asks.start(number, timeout.map(|timeout| self.now + timeout));
-        self.queue(number, Outgoing::Ask(ask, message), None);
+        if self.lanes.get(number).is_some_and(|lane| lane.recv.fin_received()) {
+            self.end_ask(ask, AskError::NoReply);
+        } else {
+            self.queue(number, Outgoing::Ask(ask, message), None);
+        }
         self.settle();
         Ok(ask)
     }
@@ -276,21 +280,21 @@ impl Socket {
         Some(taken.reply)
     }
 
-    /// Ends an ask as `Cancelled`; answers that were not taken are dropped. Without effect when it has ended.
+    /// Ends an ask as `Cancelled`, and drops answers that were not taken. Without effect when its end was taken.
     pub fn cancel_ask(&mut self, now: Time, ask: AskId) {
         self.tick(now);
+        for (lane, at) in self.asks.drop_replies(ask) {
+            self.reply_taken(lane, at);
+        }
         self.end_ask(ask, AskError::Cancelled);
         self.settle();
     }
 
     /// Ends an ask from this side and tells the peer, unless it was never transmitted.
     pub(super) fn end_ask(&mut self, ask: AskId, error: AskError) {
-        let Some((number, offset, dropped, tell)) = self.asks.end(ask, error) else { return };
+        let Some((number, offset, tell)) = self.asks.end(ask, error) else { return };
         if tell {
             self.tell(Event::ReplyReadable(ask));
-        }
-        for (lane, at) in dropped {
-            self.reply_taken(lane, at);
         }
         match offset {
             Some(offset) => self.push_control(number, Outgoing::Cancel { ask: offset }),
@@ -306,16 +310,9 @@ impl Socket {
 
     /// The peer has finished the lane: what was asked on it gets no (further) answer.
     pub(super) fn end_asks_on(&mut self, number: u64) {
-        let waiting: alloc::vec::Vec<AskId> = self
-            .asks
-            .pending()
-            .filter(|(_, lane, offset)| *lane == number && offset.is_some())
-            .map(|ask| ask.0)
-            .collect();
-        for ask in waiting {
-            if self.asks.end(ask, AskError::NoReply).is_some_and(|(.., tell)| tell) {
-                self.tell(Event::ReplyReadable(ask));
-            }
+        let asks = self.asks.pending().filter(|(_, lane, _)| *lane == number).map(|(ask, ..)| ask);
+        for ask in asks.collect::<alloc::vec::Vec<AskId>>() {
+            self.end_ask(ask, AskError::NoReply);
         }
     }
 }

@@ -167,7 +167,7 @@ impl Socket {
     pub(super) fn after_arrival(&mut self, number: u64) {
         let lane_id = self.lane_id(number);
         let Some(lane) = self.lanes.get_mut(number) else { return };
-        if lane.recv.fin_received() && self.asks.waits_on(number) {
+        if lane.recv.fin_received() {
             self.end_asks_on(number);
         }
         let Some(lane) = self.lanes.get_mut(number) else { return };
