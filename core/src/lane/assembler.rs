@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 
+use super::memory::keep;
+
 /// Bytes in a block. One bit each says which are here: 32 words, the longest array that serde takes.
 const BLOCK: usize = 32 * 64;
 /// What a piece costs beside its bytes, and a block, in bytes.
@@ -44,10 +46,9 @@ struct Block {
 
 impl Piece {
     fn new(bytes: Bytes, capacity: usize) -> Piece {
-        if bytes.len() >= capacity.div_ceil(2) {
-            return Piece { bytes, capacity };
-        }
-        Piece { capacity: bytes.len(), bytes: Bytes::copy_from_slice(&bytes) }
+        let len = bytes.len();
+        let (bytes, capacity) = keep(bytes, len, capacity);
+        Piece { bytes, capacity }
     }
 
     fn cost(&self) -> usize {
@@ -192,5 +193,89 @@ impl Block {
             Some([first, rest @ ..]) => first >> (at % 64) == 0 && rest.iter().all(|word| *word == 0),
             Some([]) | None => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn byte(offset: u64) -> u8 {
+        (offset * 7 + offset / 256) as u8
+    }
+
+    /// What must have arrived, byte by byte.
+    struct Naive {
+        here: Vec<bool>,
+        received: u64,
+    }
+
+    impl Naive {
+        fn insert(&mut self, range: core::ops::Range<u64>) {
+            range.for_each(|offset| self.here[offset as usize] = true);
+            while self.here[self.received as usize] {
+                self.received += 1;
+            }
+        }
+    }
+
+    fn check(ranges: impl IntoIterator<Item = (u64, u64, bool, bool)>) -> Result<(), TestCaseError> {
+        const SIZE: u64 = 20_000;
+        let mut assembler = Assembler::default();
+        let mut naive = Naive { here: alloc::vec![false; SIZE as usize + 1], received: 0 };
+        let (mut taken, mut last) = (0, 0);
+        for (start, len, wasteful, take) in ranges {
+            let end = (start + len).min(SIZE);
+            let start = start.max(naive.received);
+            if start < end {
+                let bytes = Bytes::from_iter((start..end).map(byte));
+                let capacity = bytes.len() * if wasteful { 3 } else { 1 };
+                assembler.insert(start, bytes, capacity);
+                prop_assert_eq!(assembler.contiguous(naive.received), {
+                    naive.insert(start..end);
+                    naive.received
+                });
+                last = last.max(end);
+            }
+            let bound = 2 * (last - taken.min(last)) as usize + ALLOWANCE + 4 * (BLOCK + BLOCK_OVERHEAD);
+            prop_assert!(assembler.allocated() <= bound, "{} of {bound}", assembler.allocated());
+            if take {
+                while let Some((bytes, capacity)) = assembler.pop(taken) {
+                    prop_assert!(!bytes.is_empty() && bytes.len() <= capacity && capacity <= 2 * bytes.len());
+                    prop_assert!(bytes.iter().zip(taken..).all(|(found, offset)| *found == byte(offset)));
+                    taken += bytes.len() as u64;
+                }
+                prop_assert_eq!(taken, naive.received);
+                prop_assert_eq!(assembler.is_empty(), naive.here[taken as usize..].iter().all(|here| !here));
+            }
+        }
+        Ok(())
+    }
+
+    fn range(most: u64) -> impl Strategy<Value = (u64, u64, bool, bool)> {
+        (0..20_000_u64, 1..=most, any::<bool>(), proptest::bool::weighted(0.1))
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_in_any_order_come_out_in_order(ranges in proptest::collection::vec(range(3000), 0..100)) {
+            check(ranges)?;
+        }
+
+        #[test]
+        fn so_do_tiny_ones_among_large_ones(
+            ranges in proptest::collection::vec(prop_oneof![20 => range(3), 1 => range(3000)], 0..2000),
+        ) {
+            check(ranges)?;
+        }
+    }
+
+    #[test]
+    fn every_second_byte_and_then_the_others() {
+        let single = |offset| (offset, 1, true, false);
+        let order = (0..4000).filter(|offset| offset % 2 == 1).chain((0..4000).rev().filter(|offset| offset % 2 == 0));
+        check(order.map(single).chain([(0, 20_000, false, true)])).unwrap();
     }
 }

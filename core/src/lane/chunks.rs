@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use super::memory::shrink;
+
 /// The smallest and the largest chunk that is allocated for small records, in bytes.
 const CHUNK: (usize, usize) = (1024, 32 * 1024);
 
@@ -139,25 +141,13 @@ impl Chunks {
         Chunks { frozen: rest, ..Chunks::default() }
     }
 
-    /// Takes a record of `count` bytes from the front: what of it stands in one chunk, and what stands in further ones.
+    /// Takes a record of `count` bytes from the front: its head with what was copied behind it, which stand in one chunk,
+    /// and its payload if that was appended by reference.
     pub(super) fn take(&mut self, count: usize) -> (Bytes, Bytes) {
         self.close();
-        let first = self.take_piece(count);
-        let mut rest = count - first.len();
-        let second = self.take_piece(rest);
-        rest -= second.len();
-        if rest == 0 {
-            return (first, second);
-        }
-        let mut whole = BytesMut::with_capacity(count);
-        whole.extend_from_slice(&first);
-        whole.extend_from_slice(&second);
-        while rest > 0 {
-            let piece = self.take_piece(rest);
-            rest -= piece.len();
-            whole.extend_from_slice(&piece);
-        }
-        (whole.freeze(), Bytes::new())
+        let head = self.take_piece(count);
+        let payload = self.take_piece(count - head.len());
+        (head, payload)
     }
 
     fn take_piece(&mut self, count: usize) -> Bytes {
@@ -172,13 +162,5 @@ impl Chunks {
     pub(super) fn allocated(&self) -> usize {
         let chunks: usize = self.frozen.iter().map(Bytes::len).sum();
         chunks + self.open.capacity() + self.frozen.capacity() * size_of::<Bytes>()
-    }
-}
-
-/// Gives back the memory of a queue that was much longer.
-pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
-    const SMALL: usize = 64;
-    if queue.capacity() > SMALL && queue.len() < queue.capacity() / 8 {
-        queue.shrink_to((queue.len() * 2).max(SMALL));
     }
 }

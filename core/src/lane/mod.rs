@@ -2,14 +2,24 @@
 
 mod assembler;
 mod chunks;
+mod extended;
+mod handback;
+mod ledger;
+mod memory;
 pub(crate) mod record;
 mod recv;
+mod replies;
 mod send;
+mod tags;
+mod tail;
+mod take;
 mod waiting;
 
+pub(crate) use handback::UnconfirmedRecord;
 pub(crate) use record::{AskOutcome, Incoming, Outgoing, RecordLimits};
-pub(crate) use recv::{ReadBytes, RecvBuffer};
-pub(crate) use send::{SendBuffer, UnconfirmedRecord, cost};
+pub(crate) use recv::RecvBuffer;
+pub(crate) use send::{SendBuffer, cost};
+pub(crate) use take::ReadBytes;
 pub(crate) use waiting::Waiting;
 
 #[cfg(test)]

@@ -2,31 +2,23 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 
 use super::assembler::Assembler;
-use super::chunks::shrink;
-use super::record::{Extended, FIN_LEN, Head, Incoming, RecordLimits, Violation, waits};
+use super::extended::Extended;
+use super::memory::{keep, shrink};
+use super::record::{Head, Incoming, RecordLimits, Violation};
+use super::replies::Replies;
+use super::tail::Tail;
 use crate::config::MAX_MESSAGE;
-use crate::message::{LaneKind, Message};
+use crate::message::LaneKind;
 
 /// What is smaller is copied behind what waits already, so that much of little costs little, in bytes.
 const SMALL: usize = 1024;
 /// How much is collected by such copying in one piece, in bytes.
-const COLLECT: usize = 16 * 1024;
-/// A buffer for a record grows with what arrived, up to so many times of it.
-const GROWTH: u64 = 8;
-
-/// What [`RecvBuffer::read`] gives.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) enum ReadBytes {
-    /// Never empty.
-    Data(Bytes),
-    Finished,
-}
+const COPIED: usize = 16 * 1024;
 
 /// One direction of a lane on its receiver's side: bytes in any order become records in order.
 ///
@@ -36,31 +28,31 @@ pub(crate) enum ReadBytes {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct RecvBuffer {
     /// Whole records from `read` on.
-    ready: VecDeque<Bytes>,
+    pub(super) ready: VecDeque<Bytes>,
     /// What arrived and is being scanned: the first `walked` bytes of it are. Empty between scans.
-    fresh: Bytes,
+    pub(super) fresh: Bytes,
     fresh_capacity: usize,
-    walked: usize,
-    rare: Option<Box<Rare>>,
+    pub(super) walked: usize,
+    pub(super) rare: Option<Box<Rare>>,
     /// The application has taken what is before `read`, records before `scanned` are known to be good, all bytes before
     /// `received` are here, and none may come from `limit` on.
-    read: u64,
-    scanned: u64,
-    received: u64,
+    pub(super) read: u64,
+    pub(super) scanned: u64,
+    pub(super) received: u64,
     limit: u64,
-    limits: RecordLimits,
+    pub(super) limits: RecordLimits,
     /// Byte lane: what is missing of the record at `scanned`, and at `read`.
     arriving: u32,
-    reading: u32,
+    pub(super) reading: u32,
     /// `None` until OPEN tells.
-    kind: Option<LaneKind>,
-    end: End,
-    discarding: bool,
+    pub(super) kind: Option<LaneKind>,
+    pub(super) end: End,
+    pub(super) discarding: bool,
 }
 
 /// How far the lane's end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-enum End {
+pub(super) enum End {
     Ahead,
     Received,
     Taken,
@@ -68,14 +60,12 @@ enum End {
 
 /// What is needed while something is incomplete.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-struct Rare {
-    /// Behind the ready pieces: small whole records that were copied, `whole` bytes, then a part of the next record.
-    tail: Vec<u8>,
-    whole: usize,
+pub(super) struct Rare {
+    /// Between the ready pieces and `fresh`.
+    tail: Tail,
     /// What comes after `fresh`.
     assembler: Assembler,
-    /// Where the answers start that were given out by a scan, in order, and whether they were taken.
-    replies: VecDeque<(u64, bool)>,
+    pub(super) replies: Replies,
 }
 
 /// What a step of a scan came to.
@@ -116,8 +106,8 @@ impl RecvBuffer {
 
     /// Up to where the application has taken everything, answers included.
     pub(crate) fn consumed(&self) -> u64 {
-        let reply = self.rare.as_ref().and_then(|rare| rare.replies.front());
-        reply.map_or(self.read, |(at, _)| self.read.min(*at))
+        let reply = self.rare.as_ref().and_then(|rare| rare.replies.first());
+        reply.map_or(self.read, |at| self.read.min(at))
     }
 
     /// Up to where the application has taken what comes in order: answers do not count.
@@ -188,9 +178,10 @@ impl RecvBuffer {
             self.received = end;
             return Ok(());
         }
-        let assembler = &mut self.rare.get_or_insert_default().assembler;
-        assembler.insert(offset.max(self.received), bytes, capacity);
-        self.received = assembler.contiguous(self.received);
+        let received = self.received;
+        let assembler = &mut self.rare().assembler;
+        assembler.insert(offset.max(received), bytes, capacity);
+        self.received = assembler.contiguous(received);
         Ok(())
     }
 
@@ -269,7 +260,7 @@ impl RecvBuffer {
             let extended = self.examine(&self.fresh[body.clone()])?;
             let body = match extended {
                 // It may stay long after what came with it was taken.
-                Extended::Reply { .. } => keep(self.fresh.slice(body), self.fresh.len(), self.fresh_capacity),
+                Extended::Reply { .. } => keep(self.fresh.slice(body), self.fresh.len(), self.fresh_capacity).0,
                 _ => Bytes::new(),
             };
             let at = self.scanned;
@@ -290,13 +281,14 @@ impl RecvBuffer {
     /// Adds what arrived to the record of which a part is here.
     fn complete(&mut self) -> Result<Step, Violation> {
         let head = loop {
-            let rare = self.rare.get_or_insert_default();
-            if let Some(head) = Head::parse(rare.partial())? {
+            if let Some(head) = Head::parse(self.partial())? {
                 break head;
             }
-            let Some(byte) = self.fresh.first() else { return Ok(Step::More) };
-            rare.tail.push(*byte);
-            self.fresh.advance(1);
+            if self.fresh.is_empty() {
+                return Ok(Step::More);
+            }
+            let byte = self.fresh.split_to(1);
+            self.rare().tail.extend(&byte);
         };
         self.check(head)?;
         if self.is_plain_bytes(head) {
@@ -305,11 +297,10 @@ impl RecvBuffer {
             return Ok(Step::More);
         }
         let len = head.len + head.body as usize;
-        let have = self.partial().len();
-        let count = self.fresh.len().min(len - have);
-        let arrived = self.fresh.split_to(count);
+        let missing = len - self.partial().len();
+        let arrived = self.fresh.split_to(missing.min(self.fresh.len()));
         self.extend_partial(len, &arrived);
-        if have + count < len {
+        if arrived.len() < missing {
             return Ok(Step::More);
         }
         let at = self.scanned;
@@ -317,49 +308,40 @@ impl RecvBuffer {
             self.close_partial(len);
             return Ok(Step::More);
         }
-        let extended = self.examine(&self.partial()[head.len..])?;
+        let body = &self.partial()[head.len..];
+        let extended = self.examine(body)?;
         let body = match extended {
-            Extended::Reply { .. } => Bytes::copy_from_slice(&self.partial()[head.len..]),
+            Extended::Reply { .. } => Bytes::copy_from_slice(body),
             _ => Bytes::new(),
         };
         self.close_partial(len);
         Ok(self.accept(at, extended, body).map_or(Step::More, Step::Record))
     }
 
-    /// Adds bytes to the record of `len` bytes of which a part is here. Its buffer grows with what arrived and within the
-    /// credit, whatever the length says, and to the exact length in the end.
+    /// Adds bytes to the record of `len` bytes of which a part is here.
     fn extend_partial(&mut self, len: usize, bytes: &[u8]) {
-        if len >= SMALL {
-            self.collect();
-        }
         let credit = self.limit - self.scanned;
-        let tail = &mut self.rare.get_or_insert_default().tail;
-        let needed = tail.len() + bytes.len();
-        if len >= SMALL && tail.capacity() < needed {
-            let capacity = (needed as u64 * GROWTH).min(credit).min(len as u64) as usize;
-            tail.reserve_exact(capacity.max(needed) - tail.len());
+        if len >= SMALL {
+            // A large one stands alone.
+            self.collect();
+            self.rare().tail.reserve(bytes.len(), len, credit);
         }
-        tail.extend_from_slice(bytes);
+        self.rare().tail.extend(bytes);
     }
 
     /// The record of which a part was here is whole.
     fn close_partial(&mut self, len: usize) {
         self.scanned += len as u64;
-        let rare = self.rare.get_or_insert_default();
-        rare.whole = rare.tail.len();
-        if len >= SMALL || rare.whole >= COLLECT {
+        let tail = &mut self.rare().tail;
+        tail.close();
+        if len >= SMALL || tail.whole() >= COPIED {
             self.collect();
         }
     }
 
-    /// Moves the small records that were collected to the ready ones.
-    fn collect(&mut self) {
-        let Some(rare) = self.rare.as_mut().filter(|rare| rare.whole > 0) else { return };
-        let partial = rare.tail.split_off(rare.whole);
-        let whole = core::mem::replace(&mut rare.tail, partial);
-        rare.whole = 0;
-        let wasteful = whole.len() < whole.capacity() / 2;
-        self.ready.push_back(if wasteful { Bytes::copy_from_slice(&whole) } else { Bytes::from(whole) });
+    /// Makes the small records ready that were copied together.
+    pub(super) fn collect(&mut self) {
+        self.ready.extend(self.rare.as_mut().and_then(|rare| rare.tail.take()));
     }
 
     /// Ends the scan of what arrived: its whole records are ready, the rest is the beginning of a record.
@@ -374,20 +356,19 @@ impl RecvBuffer {
     }
 
     /// Makes whole records ready, by reference or as a copy.
-    fn store(&mut self, whole: Bytes) {
+    pub(super) fn store(&mut self, whole: Bytes) {
         if whole.is_empty() {
             return;
         }
-        let is_first = self.ready.is_empty() && self.rare.as_ref().is_none_or(|rare| rare.whole == 0);
+        let is_first = self.ready.is_empty() && self.rare.as_ref().is_none_or(|rare| rare.tail.whole() == 0);
         if is_first || whole.len() >= SMALL {
             self.collect();
             let len = whole.len();
-            return self.ready.push_back(keep(whole, len, self.fresh_capacity));
+            return self.ready.push_back(keep(whole, len, self.fresh_capacity).0);
         }
-        let rare = self.rare.get_or_insert_default();
-        rare.tail.extend_from_slice(&whole);
-        rare.whole = rare.tail.len();
-        if rare.whole >= COLLECT {
+        let tail = &mut self.rare().tail;
+        tail.push(&whole);
+        if tail.whole() >= COPIED {
             self.collect();
         }
     }
@@ -433,7 +414,7 @@ impl RecvBuffer {
                 Incoming::Open(options)
             }
             Extended::Reply { ask, layout, more } => {
-                self.rare.get_or_insert_default().replies.push_back((at, false));
+                self.rare().replies.push(at);
                 Incoming::Reply { at, ask, message: layout.take(&mut body), more }
             }
             Extended::AskEnd { ask, outcome } => Incoming::AskEnd { ask, outcome },
@@ -446,162 +427,25 @@ impl RecvBuffer {
         })
     }
 
-    // ---- taking ----
-
-    /// Message lane: takes the next message, ask or end, in order. After the end, nothing.
-    pub(crate) fn next(&mut self) -> Option<Incoming> {
-        // The common case, apart for speed: a plain message, and another one behind it in the same piece.
-        if let (Some(front), Some(LaneKind::Messages)) = (self.ready.front_mut(), self.kind) {
-            if let Ok(Some(Head { extended: false, len, body })) = Head::parse(front) {
-                let end = len + body as usize;
-                if front.get(end).is_some_and(|next| next & 1 == 0) {
-                    self.read += end as u64;
-                    front.advance(len);
-                    return Some(Incoming::Message(Message::new(front.split_to(body as usize))));
-                }
-            }
-        }
-        self.next_any()
-    }
-
-    fn next_any(&mut self) -> Option<Incoming> {
-        if self.kind == Some(LaneKind::Bytes) {
-            return None;
-        }
-        while self.read < self.scanned {
-            let at = self.read;
-            let front = self.front()?;
-            let head = Head::parse(front).ok()??;
-            front.advance(head.len);
-            let len = head.body as usize;
-            let mut body = if front.len() == len { core::mem::take(front) } else { front.split_to(len) };
-            self.taken(head.len + len);
-            let record = if head.extended {
-                match Extended::parse(&body, self.limits).ok()? {
-                    Extended::Message(layout) => Incoming::Message(layout.take(&mut body)),
-                    Extended::Ask(layout) => Incoming::Ask { at, message: layout.take(&mut body) },
-                    Extended::Fin => {
-                        self.end = End::Taken;
-                        Incoming::Fin
-                    }
-                    _ => continue,
-                }
-            } else {
-                Incoming::Message(Message::new(body))
-            };
-            self.pass();
-            return Some(record);
-        }
-        None
-    }
-
-    /// Byte lane: takes the next bytes, at most `max`, or the end. After the end, nothing.
-    pub(crate) fn read(&mut self, max: usize) -> Option<ReadBytes> {
-        if self.kind != Some(LaneKind::Bytes) || max == 0 {
-            return None;
-        }
-        self.pass();
-        if self.read >= self.scanned {
-            return None;
-        }
-        if self.reading == 0 {
-            self.take_fin();
-            return Some(ReadBytes::Finished);
-        }
-        let max = max.min(self.reading as usize);
-        let front = self.front()?;
-        let bytes = front.split_to(front.len().min(max));
-        self.reading -= bytes.len() as u32;
-        self.taken(bytes.len());
-        self.pass();
-        Some(ReadBytes::Data(bytes))
-    }
-
-    /// The application has taken the answer whose record starts at `at`, or nobody wants it.
-    pub(crate) fn reply_taken(&mut self, at: u64) {
-        let Some(rare) = &mut self.rare else { return };
-        if let Ok(index) = rare.replies.binary_search_by_key(&at, |(at, _)| *at) {
-            rare.replies[index].1 = true;
-        }
-        while rare.replies.front().is_some_and(|(_, taken)| *taken) {
-            rare.replies.pop_front();
-        }
-        self.tidy();
-    }
-
-    /// Takes the end of the lane if nothing is left before it.
-    pub(crate) fn take_fin(&mut self) {
-        if self.end == End::Received && self.scanned - self.read == FIN_LEN {
-            self.end = End::Taken;
-            self.skip(FIN_LEN as usize);
-        }
-    }
-
-    /// From now on what can be taken is dropped by [`RecvBuffer::scan`], which gives the asks among it.
-    pub(crate) fn discard(&mut self) {
-        self.discarding = true;
-    }
-
-    /// Goes over what the application does not take: records that were given out, and heads on a byte lane.
-    fn pass(&mut self) {
-        while self.read < self.scanned && self.reading == 0 {
-            let is_bytes = self.kind == Some(LaneKind::Bytes);
-            let Some(front) = self.front() else { return };
-            let Ok(Some(head)) = Head::parse(front) else { return };
-            match (head.extended, is_bytes) {
-                (false, false) => return,
-                (false, true) => {
-                    self.reading = head.body as u32;
-                    self.skip(head.len);
-                }
-                (true, _) if waits(front[head.len]) => return,
-                (true, _) => self.skip(head.len + head.body as usize),
-            }
-        }
-    }
-
-    fn skip(&mut self, count: usize) {
-        if let Some(front) = self.front() {
-            front.advance(count);
-        }
-        self.taken(count);
-    }
-
-    /// `count` bytes were taken from the front.
-    fn taken(&mut self, count: usize) {
-        self.read += count as u64;
-        if self.ready.front().is_some_and(Bytes::is_empty) {
-            self.ready.pop_front();
-            self.tidy();
-        }
-    }
-
-    /// The first piece of what was scanned and not taken.
-    fn front(&mut self) -> Option<&mut Bytes> {
-        if self.ready.is_empty() {
-            self.collect();
-        }
-        if self.ready.is_empty() && self.walked > 0 {
-            let walked = self.fresh.split_to(core::mem::take(&mut self.walked));
-            self.store(walked);
-        }
-        self.ready.front_mut()
-    }
+    // ---- memory ----
 
     /// The part that is here of a record that is not whole.
     fn partial(&self) -> &[u8] {
-        self.rare.as_ref().map_or(&[], |rare| rare.partial())
+        self.rare.as_ref().map_or(&[], |rare| rare.tail.partial())
+    }
+
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     /// Gives up memory that is no longer needed.
-    fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         if self.ready.is_empty() {
             self.ready = VecDeque::new();
         } else {
             shrink(&mut self.ready);
         }
         if let Some(rare) = &mut self.rare {
-            shrink(&mut rare.replies);
             if rare.tail.is_empty() && rare.assembler.is_empty() && rare.replies.is_empty() {
                 self.rare = None;
             }
@@ -611,23 +455,9 @@ impl RecvBuffer {
     /// Bytes of heap behind it, as far as it can tell.
     pub(crate) fn allocated(&self) -> usize {
         let pieces: usize = self.ready.iter().chain([&self.fresh]).map(Bytes::len).sum();
-        let rare = self.rare.as_ref().map_or(0, |rare| {
-            size_of::<Rare>()
-                + rare.tail.capacity()
-                + rare.assembler.allocated()
-                + rare.replies.capacity() * size_of::<(u64, bool)>()
-        });
-        pieces + self.ready.capacity() * size_of::<Bytes>() + rare
+        let rare = |rare: &Rare| {
+            size_of::<Rare>() + rare.tail.allocated() + rare.assembler.allocated() + rare.replies.allocated()
+        };
+        pieces + self.ready.capacity() * size_of::<Bytes>() + self.rare.as_deref().map_or(0, rare)
     }
-}
-
-impl Rare {
-    fn partial(&self) -> &[u8] {
-        &self.tail[self.whole..]
-    }
-}
-
-/// `bytes` itself, when `len` bytes of the memory behind it are in use and that is half of it or more; else a copy.
-fn keep(bytes: Bytes, len: usize, capacity: usize) -> Bytes {
-    if len >= capacity.div_ceil(2) { bytes } else { Bytes::copy_from_slice(&bytes) }
 }

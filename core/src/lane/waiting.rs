@@ -7,6 +7,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::memory::shrink;
 use super::record::Outgoing;
 use super::send::cost;
 use crate::ids::{AskId, SendId};
@@ -122,6 +123,7 @@ impl WaitingQueue {
                 self.gaps -= 1;
                 continue;
             };
+            shrink(&mut self.items);
             self.forget(number, &out, wait.as_deref());
             return Some((number, out, wait));
         }

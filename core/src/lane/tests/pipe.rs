@@ -10,13 +10,12 @@ use proptest::collection;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::*;
+use super::super::*;
+use super::{LIMITS, restored};
 use crate::code::CloseReason;
 use crate::ids::{AskId, SendId};
 use crate::message::{Fate, LaneKind, Message};
 use crate::time::Time;
-
-const LIMITS: RecordLimits = RecordLimits { max_message: 1 << 20, max_headers: 1 << 16 };
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -26,6 +25,8 @@ enum Action {
     Pass(u8),
     Expire,
     Stage,
+    Gate(Option<u16>),
+    Retract,
     Transmit(u16),
     Deliver { packet: Index, again: bool, cut: Option<Index>, waste: bool },
     Lose(Index),
@@ -98,6 +99,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => (0_u8..10).prop_map(Action::Pass),
         1 => Just(Action::Expire),
         1 => Just(Action::Stage),
+        1 => proptest::option::of(any::<u16>()).prop_map(Action::Gate),
+        1 => Just(Action::Retract),
         6 => (0_u16..2000).prop_map(Action::Transmit),
         8 => deliver,
         1 => any::<Index>().prop_map(Action::Lose),
@@ -134,6 +137,7 @@ struct Pair {
     replies: Vec<u64>,
     consumed: u64,
     window: u64,
+    gate: u64,
 }
 
 impl Pair {
@@ -152,6 +156,7 @@ impl Pair {
             replies: Vec::new(),
             consumed: 0,
             window,
+            gate: u64::MAX,
         }
     }
 
@@ -212,6 +217,11 @@ impl Pair {
                 self.send.stage(self.now);
                 self.expire();
             }
+            Action::Gate(gate) => {
+                self.gate = gate.map_or(u64::MAX, |gate| self.send.sent() + u64::from(gate));
+                self.send.set_gate(self.gate);
+            }
+            Action::Retract => self.retract(),
             Action::Transmit(max) => self.transmit((*max).into()),
             Action::Deliver { packet, again, cut, waste } => {
                 let Some((offset, bytes)) = pick(&self.packets, packet).cloned() else { return };
@@ -268,6 +278,27 @@ impl Pair {
         assert!(self.send.next_expiry().is_none_or(|at| at > self.now));
     }
 
+    /// Takes back what was not transmitted, and sends it again.
+    fn retract(&mut self) {
+        let retracted = self.send.retract_unsent();
+        let mut at = 0;
+        let sent = self.send.sent();
+        let unsent = self.expected.iter().skip_while(|expected| {
+            let start = at;
+            at += encoded_len(&expected.out);
+            start < sent
+        });
+        let unsent = Vec::from_iter(unsent.map(|expected| (&expected.out, expected.id)));
+        let got = retracted.iter().map(|(out, wait)| (out, wait.as_ref().map(|wait| wait.id)));
+        assert_eq!(Vec::from_iter(got), unsent);
+        for (out, wait) in retracted {
+            match wait {
+                Some(wait) => assert_eq!(self.send.push_waiting(out, wait), None),
+                None => self.send.push(out),
+            }
+        }
+    }
+
     fn transmit(&mut self, max: usize) {
         let mut out = Vec::new();
         let assigned = &mut self.assigned;
@@ -277,7 +308,9 @@ impl Pair {
         });
         self.expire();
         let Some((offset, len)) = data else { return };
-        assert!(could && len > 0 && len <= max && offset + len as u64 <= self.recv.limit().max(self.window));
+        assert!(
+            could && len > 0 && len <= max && offset + len as u64 <= self.recv.limit().max(self.window).min(self.gate)
+        );
         assert!(out.iter().all(|segment| !segment.is_empty()));
         let bytes = Bytes::from(out.concat());
         assert_eq!(bytes.len(), len);
@@ -318,6 +351,9 @@ impl Pair {
 
     /// Lets everything through.
     fn drain(&mut self) {
+        self.send.set_gate(u64::MAX);
+        self.gate = u64::MAX;
+        self.send.finish();
         for _ in 0..10_000 {
             if self.is_quiet() {
                 break;
@@ -368,7 +404,8 @@ impl Pair {
                 other => panic!("{other:?} was not sent"),
             }
         }
-        assert!(self.taken.is_empty() && self.given.is_empty());
+        assert_eq!((self.taken.pop_front(), self.taken.pop_front()), (Some(Incoming::Fin), None));
+        assert!(self.given.is_empty() && self.send.is_finished() && self.recv.is_finished());
         assert_eq!(receipts, self.confirmed);
     }
 
@@ -401,10 +438,6 @@ fn encoded_len(out: &Outgoing) -> u64 {
     let mut head = BytesMut::new();
     out.encode_head(&mut head);
     (head.len() + out.payload_len()) as u64
-}
-
-fn restored<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
-    postcard::from_bytes(&postcard::to_allocvec(value).unwrap()).unwrap()
 }
 
 proptest! {

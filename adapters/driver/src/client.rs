@@ -1,0 +1,155 @@
+//! A client's machine, shared by its handles and its driver.
+
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+
+use steadfast::{CloseReason, LinkAction, LinkId, RecvBytes, Socket as Machine, Time};
+
+use crate::handle::{Access, CachedClock, lock};
+use crate::link::Batch;
+use crate::signals::Signals;
+use crate::wait::Alarms;
+use crate::wait_list::Wakes;
+
+/// A client's machine, shared by its handles and its driver.
+pub(crate) struct Client {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    machine: Machine,
+    signals: Signals,
+    alarms: Alarms,
+    clock: CachedClock,
+    /// The driver's task, to be woken when a command gave it something to do.
+    driver: Option<Waker>,
+    /// The driver has been woken and has not run yet.
+    woken: bool,
+    /// When the driver wakes by itself.
+    armed: Time,
+}
+
+/// For handles.
+impl Client {
+    pub(crate) fn new(machine: Machine, clock: CachedClock) -> Arc<Client> {
+        let inner = Inner {
+            machine,
+            signals: Signals::default(),
+            alarms: Alarms::default(),
+            clock,
+            driver: None,
+            woken: false,
+            armed: Time::MAX,
+        };
+        Arc::new(Client { inner: Mutex::new(inner) })
+    }
+
+    /// Runs a command, and wakes the driver when there is something for it to do before it wakes by itself.
+    pub(crate) fn with<T>(&self, command: impl FnOnce(&mut Access<'_>) -> T) -> T {
+        let mut inner = lock(&self.inner);
+        let value = command(&mut inner.access());
+        let driver = inner.driver_to_wake();
+        let discarded = inner.signals.waiting.take_discarded();
+        drop(inner);
+        drop(discarded);
+        driver.into_iter().for_each(Waker::wake);
+        value
+    }
+}
+
+/// For the driver.
+impl Client {
+    /// Does what is due, and collects what is to be done with links. From now on commands wake this task.
+    pub(crate) fn serve(&self, cx: &Context<'_>, actions: &mut Vec<LinkAction>) {
+        let mut inner = lock(&self.inner);
+        inner.woken = false;
+        let stale = inner.driver.as_ref().is_none_or(|driver| !driver.will_wake(cx.waker()));
+        let former = stale.then(|| inner.driver.replace(cx.waker().clone()));
+        let now = inner.clock.read();
+        if inner.deadline().is_some_and(|deadline| deadline <= now) {
+            inner.machine.handle_timeout(now);
+        }
+        let mut wakes = Wakes::default();
+        inner.alarms.fire(now, &mut wakes);
+        inner.tell(&mut wakes);
+        actions.extend(std::iter::from_fn(|| inner.machine.poll_link_action()));
+        drop(inner);
+        drop(former);
+        wakes.wake();
+    }
+
+    /// An input of the link.
+    pub(crate) fn input(&self, handle: impl FnOnce(&mut Machine, Time)) {
+        let mut inner = lock(&self.inner);
+        let now = inner.clock.read();
+        handle(&mut inner.machine, now);
+        let mut wakes = Wakes::default();
+        inner.tell(&mut wakes);
+        drop(inner);
+        wakes.wake();
+    }
+
+    pub(crate) fn receive(&self, link: LinkId, bytes: RecvBytes) {
+        self.input(|machine, now| machine.handle_bytes(now, link, bytes));
+    }
+
+    /// Takes output of the link; true when there is no more.
+    pub(crate) fn fill(&self, link: LinkId, batch: &mut Batch) -> bool {
+        let mut inner = lock(&self.inner);
+        let now = inner.clock.recent();
+        batch.fill(|| inner.machine.poll_transmit(now, link))
+    }
+
+    /// Lets the driver sleep: `arm` is told when there is something to do, and answers when it will wake. False when
+    /// there is something to do at once.
+    pub(crate) fn sleep(&self, arm: impl FnOnce(Time, Option<Time>) -> Time) -> bool {
+        let mut inner = lock(&self.inner);
+        let (now, deadline) = (inner.clock.recent(), inner.deadline());
+        inner.armed = arm(now, deadline);
+        !inner.woken && deadline.is_none_or(|deadline| deadline > now)
+    }
+
+    /// Whether everything is over.
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.inner).signals.closed
+    }
+
+    /// Nobody drives the socket any more: it ends as far as it has not.
+    pub(crate) fn abandon_ship(&self) {
+        self.input(|machine, now| machine.abort(now, CloseReason::app(0, "the async runtime has shut down")));
+    }
+}
+
+impl Inner {
+    fn access(&mut self) -> Access<'_> {
+        Access {
+            machine: &mut self.machine,
+            signals: &mut self.signals,
+            alarms: &mut self.alarms,
+            clock: &mut self.clock,
+        }
+    }
+
+    /// Tells the handles what has happened.
+    fn tell(&mut self, wakes: &mut Wakes) {
+        let now = self.clock.recent();
+        while let Some(event) = self.machine.poll_event() {
+            self.signals.on_event(event, &mut self.machine, now, wakes);
+        }
+        self.signals.check_confirmed(&self.machine, wakes);
+    }
+
+    /// When there is something to do, for the machine or for an alarm.
+    fn deadline(&self) -> Option<Time> {
+        let machine = self.machine.poll_timeout().map(|deadline| deadline.at);
+        machine.into_iter().chain(self.alarms.next()).min()
+    }
+
+    fn driver_to_wake(&mut self) -> Option<Waker> {
+        if self.woken || self.deadline().is_none_or(|deadline| deadline >= self.armed) {
+            return None;
+        }
+        self.woken = true;
+        self.driver.clone()
+    }
+}

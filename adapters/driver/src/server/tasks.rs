@@ -1,0 +1,198 @@
+//! The tasks of a server: one that accepts and keeps the time, and one for each link.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use steadfast::{CloseReason, LinkId};
+
+use super::{Server, Stage};
+use crate::handle::lock;
+use crate::link::{Alarm, LinkIo, Wire};
+use crate::runtime::{Acceptor, Link, Runtime, Timer};
+use crate::tls::{TlsServer, TlsStream};
+
+/// How many links are accepted before others run.
+const TURNS: usize = 64;
+/// How long accepting pauses when the system has no room for another link.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts links and keeps the time of all sockets, until the server is closed and everything is over.
+pub(crate) struct ServerTask<R: Runtime, C> {
+    server: Arc<Server>,
+    runtime: R,
+    acceptor: Option<(R::Acceptor, C)>,
+    tls: Option<TlsServer>,
+    alarm: Alarm<R::Timer>,
+    pause: Option<R::Timer>,
+}
+
+impl<R: Runtime, C: Send + Unpin + 'static> ServerTask<R, C> {
+    /// `claim` is dropped together with the acceptor.
+    pub(crate) fn new(
+        server: Arc<Server>,
+        runtime: R,
+        acceptor: R::Acceptor,
+        claim: C,
+        tls: Option<TlsServer>,
+    ) -> Self {
+        let alarm = Alarm::new(runtime.timer());
+        ServerTask { server, runtime, acceptor: Some((acceptor, claim)), tls, alarm, pause: None }
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..TURNS {
+            if self.pause.as_mut().is_some_and(|pause| pause.poll_fired(cx).is_pending()) {
+                return;
+            }
+            self.pause = None;
+            let Some((acceptor, _)) = &mut self.acceptor else { return };
+            match acceptor.poll_accept(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(link)) => self.welcome(link),
+                Poll::Ready(Err(error)) if is_of_one_link(&error) => {}
+                Poll::Ready(Err(_)) => {
+                    let mut timer = self.runtime.timer();
+                    timer.set(PAUSE);
+                    self.pause = Some(timer);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    fn welcome(&self, link: R::Link) {
+        let wire = match &self.tls {
+            None => Ok(Wire::Plain(link)),
+            Some(tls) => TlsStream::accept(link, tls).map(|stream| Wire::Tls(Box::new(stream))),
+        };
+        if let Ok(wire) = wire {
+            let id = self.server.link_up();
+            let timer = self.runtime.timer();
+            self.runtime.spawn(serve_link(self.server.clone(), id, LinkIo::new(wire), timer));
+        }
+    }
+}
+
+impl<R: Runtime, C: Send + Unpin + 'static> Future for ServerTask<R, C> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let task = self.get_mut();
+        task.server.serve(cx);
+        task.accept(cx);
+        if task.server.has_emptied() {
+            task.acceptor = None;
+            if task.server.has_ended() {
+                return Poll::Ready(());
+            }
+        }
+        let idle = task.server.sleep(&mut task.alarm);
+        if !idle || task.alarm.has_fired(cx) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl<R: Runtime, C> Unpin for ServerTask<R, C> {}
+
+impl<R: Runtime, C> Drop for ServerTask<R, C> {
+    fn drop(&mut self) {
+        self.acceptor = None;
+        self.server.end();
+    }
+}
+
+/// For the server's task.
+impl Server {
+    /// Does what is due. From now on commands wake this task.
+    fn serve(&self, cx: &Context<'_>) {
+        let former = self.act(|inner, wakes| {
+            inner.woken = false;
+            let now = inner.clock.read();
+            if inner.deadline().is_some_and(|deadline| deadline <= now) {
+                inner.machine.handle_timeout(now);
+                inner.check_confirmed(wakes);
+            }
+            inner.alarms.fire(now, wakes);
+            inner.task.replace(cx.waker().clone())
+        });
+        drop(former);
+    }
+
+    /// Lets the task sleep; false when there is something to do at once.
+    fn sleep(&self, alarm: &mut Alarm<impl Timer>) -> bool {
+        let mut inner = lock(&self.inner);
+        let (now, deadline) = (inner.clock.recent(), inner.deadline());
+        inner.armed = alarm.arm(now, deadline);
+        !inner.woken && deadline.is_none_or(|deadline| deadline > now)
+    }
+
+    /// Whether the server is closed and no socket is left. Links that still do not know are hung up.
+    fn has_emptied(&self) -> bool {
+        self.act(|inner, wakes| {
+            let emptied = inner.stage > Stage::Open && inner.machine.is_empty();
+            if emptied {
+                inner.doors.values_mut().for_each(|door| wakes.extend(door.knock(true)));
+            }
+            emptied
+        })
+    }
+
+    fn has_ended(&self) -> bool {
+        lock(&self.inner).doors.is_empty()
+    }
+
+    /// The task has ended: with the server, or because the runtime has shut down.
+    fn end(&self) {
+        self.act(|inner, wakes| {
+            let now = inner.clock.read();
+            let reason = CloseReason::app(0, "the async runtime has shut down");
+            let ids: Vec<_> = inner.machine.sockets().collect();
+            for id in ids {
+                inner.machine.socket_mut(id).into_iter().for_each(|socket| socket.abort(now, reason.clone()));
+            }
+            inner.stage = Stage::Over;
+            inner.waiting.wake_all(wakes);
+        });
+    }
+}
+
+/// Moves the bytes of one link until it is over.
+async fn serve_link(server: Arc<Server>, id: LinkId, mut io: LinkIo<impl Link>, timer: impl Timer) {
+    let hung_up = std::future::poll_fn(|cx| poll_link(&server, id, &mut io, cx)).await;
+    if hung_up.is_ok() {
+        io.hang_up(timer, |batch| server.fill(id, batch)).await;
+    }
+    server.link_down(id);
+}
+
+/// Ready when the machine wants to hang up, or the link is down.
+fn poll_link(server: &Server, id: LinkId, io: &mut LinkIo<impl Link>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    loop {
+        let wanted = server.wanted(id, cx);
+        if wanted.hang_up {
+            return Poll::Ready(Ok(()));
+        }
+        if wanted.flush {
+            io.flush();
+        }
+        let read = io.poll_read(cx, |bytes| server.receive(id, bytes))?;
+        if let Poll::Ready(written) = io.poll_write(cx, |batch| server.fill(id, batch)) {
+            written?;
+        }
+        if !read {
+            return Poll::Pending;
+        }
+    }
+}
+
+/// Whether an error of accepting is of the one link that was to be accepted.
+fn is_of_one_link(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut)
+}

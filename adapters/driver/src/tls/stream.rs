@@ -1,0 +1,195 @@
+//! TLS over a link: rustls in the middle, the link's bytes on one side, plain bytes on the other.
+
+use std::io::{self, BufRead, IoSlice, Write};
+use std::task::{Context, Poll, ready};
+
+use rustls::{CertificateError, ClientConnection, Connection, ServerConnection};
+
+use super::{CERTIFICATE_REFUSED, TlsClient, TlsServer};
+use crate::buffer::{self, READ_BUFFER};
+use crate::runtime::Link;
+
+/// How much is read at once: what comes out of it, a record that was partly there already included, fits into
+/// [`READ_BUFFER`].
+const CIPHERTEXT: usize = READ_BUFFER - 17 * 1024;
+
+/// A link under TLS.
+pub(crate) struct TlsStream<L> {
+    link: L,
+    tls: Connection,
+    shutting_down: bool,
+}
+
+impl<L: Link> TlsStream<L> {
+    /// The client's end, its handshake done and the server's certificate checked against the host.
+    pub(crate) async fn connect(link: L, tls: &TlsClient, host: &str) -> io::Result<TlsStream<L>> {
+        let name = rustls::pki_types::ServerName::try_from(host.to_owned())
+            .map_err(|_| io::Error::other(format!("`{host}` is not a name that a certificate could be for")))?;
+        let tls = ClientConnection::new(tls.config.clone(), name).map_err(refused)?;
+        let mut stream = TlsStream { link, tls: tls.into(), shutting_down: false };
+        std::future::poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        Ok(stream)
+    }
+
+    /// The server's end. Its handshake happens as it is read.
+    pub(crate) fn accept(link: L, tls: &TlsServer) -> io::Result<TlsStream<L>> {
+        let tls = ServerConnection::new(tls.config.clone()).map_err(refused)?;
+        Ok(TlsStream { link, tls: tls.into(), shutting_down: false })
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.tls.is_handshaking() {
+            ready!(self.poll_flush(cx))?;
+            if self.tls.is_handshaking() && ready!(self.poll_receive(cx, &mut Vec::new()))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        self.poll_flush(cx)
+    }
+
+    /// Appends plain bytes, at most the spare capacity; 0 at the end.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let before = buf.len();
+        loop {
+            let ended = self.take_plain(buf)?;
+            if ended || buf.len() > before {
+                return Poll::Ready(Ok(buf.len() - before));
+            }
+            // Handshake messages and alerts go out as they arise; that the link cannot take them now holds up nothing.
+            let _ = self.poll_flush(cx)?;
+            ready!(self.poll_receive(cx, buf))?;
+        }
+    }
+
+    /// Reads once from the link, and appends what came out of it. Says how many bytes came from the link.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, plain: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let mut cipher = buffer::take(CIPHERTEXT);
+        let result = ready!(self.link.poll_read(cx, &mut cipher));
+        let result = result.and_then(|read| self.decrypt(cx, &cipher, plain).map(|()| read));
+        buffer::give(cipher);
+        Poll::Ready(result)
+    }
+
+    fn decrypt(&mut self, cx: &mut Context<'_>, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
+        loop {
+            self.tls.read_tls(&mut cipher)?;
+            if let Err(error) = self.tls.process_new_packets() {
+                // The alert that tells the peer why, if the link takes it.
+                let _ = self.poll_flush(cx);
+                return Err(refused(error));
+            }
+            self.take_plain(plain)?;
+            if cipher.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Appends the plain bytes that are there; true when the peer has ended its direction.
+    fn take_plain(&mut self, plain: &mut Vec<u8>) -> io::Result<bool> {
+        let mut reader = self.tls.reader();
+        loop {
+            let read = match reader.fill_buf() {
+                Ok(chunk) => {
+                    plain.extend_from_slice(chunk);
+                    chunk.len()
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            if read == 0 {
+                return Ok(true);
+            }
+            reader.consume(read);
+        }
+    }
+
+    /// Takes some of the plain bytes; they go out with this and the following calls.
+    pub(crate) fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(cx))?;
+        let taken = self.tls.writer().write_vectored(slices)?;
+        if taken == 0 {
+            // The handshake comes first. It goes on with what is read, and then the task tries again.
+            return Poll::Pending;
+        }
+        let _ = self.poll_flush(cx)?;
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Ready when the link has taken everything.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut LinkWriter { link: &mut self.link, cx }) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                result => result?,
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shutting_down {
+            self.shutting_down = true;
+            self.tls.send_close_notify();
+        }
+        ready!(self.poll_flush(cx))?;
+        self.link.poll_shutdown(cx)
+    }
+}
+
+/// The link as rustls writes to it.
+struct LinkWriter<'a, 'b, L> {
+    link: &'a mut L,
+    cx: &'a mut Context<'b>,
+}
+
+impl<L: Link> LinkWriter<'_, '_, L> {
+    fn blocking<T>(poll: Poll<io::Result<T>>) -> io::Result<T> {
+        match poll {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl<L: Link> Write for LinkWriter<'_, '_, L> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(data)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Self::blocking(self.link.poll_write_vectored(self.cx, slices))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An error of TLS in words that people understand.
+fn refused(error: rustls::Error) -> io::Error {
+    let rustls::Error::InvalidCertificate(problem) = error else { return io::Error::other(format!("TLS: {error}")) };
+    let why = match &problem {
+        CertificateError::UnknownIssuer => "no trusted authority has signed it".to_owned(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+        CertificateError::BadSignature => "its signature is not that of the authority it names".to_owned(),
+        CertificateError::Revoked => "it was revoked".to_owned(),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let presented: Vec<&str> = presented.iter().map(|name| plain_name(name)).collect();
+            format!("it is not for `{}` but for {}", expected.to_str(), presented.join(", "))
+        }
+        problem => problem.to_string(),
+    };
+    io::Error::new(io::ErrorKind::PermissionDenied, format!("{CERTIFICATE_REFUSED}: {why}"))
+}
+
+/// The name in rustls's `DnsName("example.org")`.
+fn plain_name(name: &str) -> &str {
+    name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")")).unwrap_or(name)
+}

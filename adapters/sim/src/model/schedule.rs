@@ -1,0 +1,424 @@
+//! One random schedule: a world, its applications, the harm done to it, and its end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use steadfast::{CloseReason, Config, OnLoss, ServerConfig, State};
+
+use crate::conditions::{Break, Conditions};
+use crate::contract::Rigour;
+use crate::model::app::App;
+use crate::model::ledger::Ledger;
+use crate::rng::Rng;
+use crate::world::{ADDRESS, End, ServerIx, World};
+
+/// How long a world may take to come to rest once the faults have stopped.
+const CALM: Duration = Duration::from_secs(600);
+
+/// A random schedule, step by step: a few clients and a server write, ask, read, open lanes and close, while links break,
+/// clocks jump and processes restart. Everything that comes out is compared with queues that are always right.
+pub struct Schedule {
+    world: World,
+    ledger: Ledger,
+    apps: BTreeMap<End, App>,
+    rng: Rng,
+    server: ServerIx,
+    server_config: ServerConfig,
+    client_config: Config,
+    steps_left: u64,
+    saved: Option<Saved>,
+}
+
+/// An older state of a client.
+struct Saved {
+    client: End,
+    state: Vec<u8>,
+    app: App,
+    /// How far each stream was read.
+    read: Vec<(usize, usize, u64)>,
+}
+
+/// What a schedule did, to see that it did something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    /// A hash over all outputs: equal for equal seeds.
+    pub digest: u64,
+    /// Messages, and bytes of byte lanes, that were delivered.
+    pub delivered: u64,
+    /// Links that took up a session again.
+    pub resumes: u64,
+    /// Asks that were made.
+    pub asks: u64,
+    /// Sessions that a server accepted.
+    pub sessions: u64,
+}
+
+impl Schedule {
+    /// The schedule of a seed.
+    pub fn new(seed: u64) -> Schedule {
+        let mut rng = Rng::new(seed);
+        let mut world = World::new(rng.u64());
+        world.rigour = Rigour { twins: rng.percent(60), noise: rng.percent(50) };
+        world.conditions = Conditions::rough(&mut rng);
+        let client_config = random_config(&mut rng);
+        let mut server_config = ServerConfig::default();
+        server_config.socket = client_config.clone();
+        server_config.socket.retention = Duration::from_millis(rng.number(500..=20_000));
+        let server = world.serve(ADDRESS, server_config.clone());
+        let steps_left = rng.number(5..=150);
+        let (ledger, apps) = (Ledger::default(), BTreeMap::new());
+        let mut schedule =
+            Schedule { world, ledger, apps, rng, server, server_config, client_config, steps_left, saved: None };
+        for _ in 0..*schedule.rng.pick(&[1, 1, 1, 2, 3]) {
+            schedule.add_client();
+        }
+        schedule
+    }
+
+    /// Prints on standard error what happens.
+    pub fn be_loud(&mut self) {
+        self.world.is_loud = true;
+    }
+
+    /// Runs to the end.
+    ///
+    /// # Panics
+    /// When something comes out that must not, or something does not that must.
+    pub fn run(mut self) -> Outcome {
+        while self.step() {}
+        self.calm_down();
+        self.close();
+        self.outcome()
+    }
+
+    /// One random step of the bad times. False when they are over.
+    pub fn step(&mut self) -> bool {
+        if self.steps_left == 0 {
+            return false;
+        }
+        self.steps_left -= 1;
+        match self.rng.below(100) {
+            0..=59 => self.act(),
+            60..=79 => self.read(),
+            80..=87 => self.break_a_link(),
+            88..=89 => self.world.conditions = Conditions::rough(&mut self.rng),
+            90..=91 => self.suspend(),
+            92..=95 => self.restart_a_client(),
+            96 if self.rng.one_in(2) => self.restart_the_server(),
+            97 if self.rng.one_in(2) => self.close_one(),
+            98 if self.apps.len() < 8 => self.add_client(),
+            _ => {}
+        }
+        self.pass_time();
+        self.hear();
+        true
+    }
+
+    /// The world, to look at its machines when the schedule is cut off here.
+    pub fn into_world(self) -> World {
+        self.world
+    }
+
+    fn add_client(&mut self) {
+        let config = self.client_config.clone();
+        let client = self.world.client(config);
+        self.apps.insert(client, App::new(client, None, &mut self.ledger));
+    }
+
+    fn pass_time(&mut self) {
+        match self.rng.below(8) {
+            0 => {}
+            1..=5 => {
+                for _ in 0..self.rng.below(60) {
+                    self.world.step();
+                }
+            }
+            _ => self.world.run_for(Duration::from_micros(self.rng.number(0..=300_000))),
+        }
+    }
+
+    /// Every application hears what it was told.
+    fn hear(&mut self) {
+        for end in self.world.server_ends() {
+            if !self.apps.contains_key(&end) {
+                let client = self.world.peer(end).expect("a client of this world");
+                let (incoming, is_closing) = (self.apps[&client].main(), self.apps[&client].is_closing);
+                let mut app = App::new(end, Some(incoming), &mut self.ledger);
+                if is_closing {
+                    app.closes(&self.world, &mut self.ledger);
+                }
+                self.apps.insert(end, app);
+            }
+        }
+        for app in self.apps.values_mut() {
+            app.hear(&mut self.world, &mut self.ledger);
+            if self.rng.one_in(64) {
+                app.check_edges(&self.world);
+            }
+        }
+    }
+
+    fn any_app(&mut self) -> Option<App> {
+        let living: Vec<End> = self.apps.values().filter(|app| !app.is_over).map(|app| app.end).collect();
+        (!living.is_empty()).then(|| self.apps.remove(self.rng.pick(&living)).expect("an application"))
+    }
+
+    fn act(&mut self) {
+        if let Some(mut app) = self.any_app() {
+            app.act(&mut self.world, &mut self.ledger, &mut self.rng);
+            self.apps.insert(app.end, app);
+        }
+    }
+
+    fn read(&mut self) {
+        if let Some(mut app) = self.any_app() {
+            let limit = *self.rng.pick(&[1, 2, 10, usize::MAX]);
+            app.read(limit, &mut self.world, &mut self.ledger, &mut self.rng);
+            self.apps.insert(app.end, app);
+        }
+    }
+
+    fn break_a_link(&mut self) {
+        let links = self.world.live_links();
+        if !links.is_empty() {
+            let link = *self.rng.pick(&links);
+            let how = *self.rng.pick(&Break::ALL);
+            if self.rng.one_in(2) {
+                self.world.break_link(link, how);
+            } else {
+                let bytes = self.rng.number(1..=3000);
+                self.world.break_link_after(link, bytes, how);
+            }
+        }
+    }
+
+    fn suspend(&mut self) {
+        let longest = *self.rng.pick(&[100, 5_000, 60_000]);
+        self.world.suspend(Duration::from_millis(self.rng.number(0..=longest)));
+    }
+
+    fn clients(&self) -> Vec<End> {
+        self.apps.keys().copied().filter(|end| matches!(end, End::Client(_))).collect()
+    }
+
+    /// A client's process ends and starts again: with the state it had at this moment, or, rarely, with an older one.
+    fn restart_a_client(&mut self) {
+        let clients = self.clients();
+        let client = *self.rng.pick(&clients);
+        let how = *self.rng.pick(&[Break::Reset, Break::Stall]);
+        match self.rng.below(8) {
+            0 => self.save(client),
+            1 => {
+                if let Some(saved) = self.saved.take() {
+                    self.go_back(saved, how);
+                }
+            }
+            _ => {
+                let state = self.world.freeze(client);
+                self.world.restart(client, &state, how);
+            }
+        }
+    }
+
+    fn save(&mut self, client: End) {
+        self.world.freeze(client);
+        self.hear();
+        let state = self.world.freeze(client);
+        let read = self.ledger.positions(client);
+        let app = self.apps[&client].clone();
+        // What it is told and has not heard would be missing when it goes back.
+        if !app.is_over && !self.world.has_events(client) {
+            self.saved = Some(Saved { client, state, app, read });
+        }
+    }
+
+    fn go_back(&mut self, saved: Saved, how: Break) {
+        let client = saved.client;
+        self.ledger.asks.loosen(client);
+        self.ledger.go_back(client, &saved.read);
+        self.world.events(client);
+        self.apps.insert(client, saved.app);
+        self.world.restart(client, &saved.state, how);
+    }
+
+    fn restart_the_server(&mut self) {
+        let how = *self.rng.pick(&[Break::Reset, Break::Stall]);
+        let gone = self.server;
+        let is_of_gone = |end: &End| matches!(end, End::Server(server, _) if *server == gone);
+        self.world.stop(gone, how);
+        for end in self.apps.keys().copied().filter(is_of_gone) {
+            self.ledger.asks.abandon(end);
+        }
+        self.apps.retain(|end, _| !is_of_gone(end));
+        for stream in &mut self.ledger.streams {
+            stream.is_forgotten |= is_of_gone(&stream.writer);
+        }
+        self.world.run_for(Duration::from_millis(self.rng.number(0..=2000)));
+        self.server = self.world.serve(ADDRESS, self.server_config.clone());
+    }
+
+    fn close_one(&mut self) {
+        if let Some(mut app) = self.any_app() {
+            let reason = CloseReason::app(self.rng.below(100) as u32, "enough");
+            if self.rng.one_in(4) {
+                self.world.with(app.end, |socket, now| socket.abort(now, reason.clone()));
+            } else {
+                self.world.with(app.end, |socket, now| socket.close(now, reason.clone()));
+            }
+            app.closes(&self.world, &mut self.ledger);
+            self.apps.insert(app.end, app);
+        }
+    }
+
+    /// The faults stop. Everybody reads and answers, until all is delivered and every ask has its end.
+    fn calm_down(&mut self) {
+        self.world.calm_down();
+        let end = self.world.now() + CALM;
+        loop {
+            self.tend();
+            if self.is_at_rest() {
+                break;
+            }
+            let in_time = self.world.next_moment().is_some_and(|moment| moment <= end);
+            assert!(in_time, "not at rest {CALM:?} after the faults stopped:\n{}", self.describe());
+            for _ in 0..20 {
+                self.world.step();
+            }
+        }
+        for app in self.apps.values() {
+            app.check_edges(&self.world);
+        }
+        self.world.check_at_rest();
+    }
+
+    /// Every application does what it has to: hears, reads all, answers all.
+    fn tend(&mut self) {
+        self.hear();
+        let ends: Vec<End> = self.apps.keys().copied().collect();
+        for end in ends {
+            let mut app = self.apps.remove(&end).expect("an application");
+            app.read(usize::MAX, &mut self.world, &mut self.ledger, &mut self.rng);
+            while !app.handling.is_empty() && !app.is_full {
+                app.answer(true, &mut self.world, &mut self.ledger, &mut self.rng);
+            }
+            if matches!(end, End::Client(_)) && self.world.state(end) == State::Disconnected {
+                self.world.with(end, |socket, now| socket.connect(now));
+            }
+            self.apps.insert(end, app);
+        }
+    }
+
+    /// Every session that lives has both ends, and nothing is under way in it.
+    fn is_at_rest(&self) -> bool {
+        let is_quiet = |app: &App| {
+            app.is_over || {
+                let socket = self.world.socket(app.end);
+                let confirmed = app.lanes.keys().all(|lane| socket.is_confirmed(*lane));
+                let peer = self.world.peer(app.end).and_then(|peer| self.apps.get(&peer));
+                let has_peer = peer.is_some_and(|peer| {
+                    !peer.is_over && self.world.socket(peer.end).session_id() == socket.session_id()
+                });
+                let has_link = self.world.link_of(app.end).is_some_and(|link| self.world.is_working(link));
+                has_peer
+                    && has_link
+                    && socket.state() == State::Ready
+                    && confirmed
+                    && app.asks.is_empty()
+                    && !app.is_full
+                    && app.handling.is_empty()
+                    && !app.is_closing
+            }
+        };
+        self.apps.values().all(is_quiet)
+    }
+
+    /// Everybody closes; then nobody must have lost anything.
+    fn close(&mut self) {
+        let reason = CloseReason::app(7, "the end");
+        for app in self.apps.values_mut() {
+            app.closes(&self.world, &mut self.ledger);
+        }
+        match self.rng.below(4) {
+            0 => self.world.command(self.server, |server, now| server.close(now, reason.clone())),
+            draw => {
+                for end in self.apps.values().filter(|app| !app.is_over).map(|app| app.end) {
+                    if draw == 1 || (draw == 2) == matches!(end, End::Client(_)) {
+                        self.world.with(end, |socket, now| socket.close(now, reason.clone()));
+                    }
+                }
+            }
+        }
+        let closing: Vec<End> = self.apps.values().filter(|app| !app.is_over).map(|app| app.end).collect();
+        let limit = self.world.now() + Duration::from_secs(2);
+        while self.apps.values().any(|app| !app.is_over) {
+            let in_time = self.world.next_moment().is_some_and(|moment| moment <= limit);
+            assert!(in_time, "not closed in time:\n{}", self.describe());
+            self.world.step();
+            self.tend();
+        }
+        for end in closing {
+            let closed = self.world.closed(end).expect("a closed socket tells how");
+            assert!(closed.clean, "{end:?} had nothing under way and did not close cleanly: {closed:?}");
+        }
+        self.check_nothing_lost();
+        assert_eq!(self.world.server(self.server).len(), 0, "sockets of the server are left over");
+        for end in self.apps.keys().copied().filter(|end| matches!(end, End::Server(..))) {
+            self.world.remove(end);
+        }
+        self.world.run_for(self.server_config.socket.retention + self.server_config.hello_timeout + CALM);
+        let wakes = self.world.server(self.server).poll_timeout();
+        assert_eq!(wakes, None, "a server without sockets wants to be woken");
+    }
+
+    fn check_nothing_lost(&self) {
+        for (number, stream) in self.ledger.streams.iter().enumerate() {
+            assert!(stream.is_settled(), "something of stream {number} was lost: {stream:?}");
+        }
+        let open: Vec<_> = self.ledger.asks.open().collect();
+        assert!(open.is_empty(), "asks without an end: {open:?}");
+    }
+
+    fn describe(&self) -> String {
+        let mut text = self.world.describe();
+        for app in self.apps.values() {
+            text += &format!("{app:?}\n");
+        }
+        for (number, stream) in self.ledger.streams.iter().enumerate().filter(|(_, stream)| !stream.is_settled()) {
+            text += &format!("stream {number}: {stream:?}\n");
+        }
+        text
+    }
+
+    fn outcome(&self) -> Outcome {
+        let clients = self.clients();
+        Outcome {
+            digest: self.world.digest(),
+            delivered: self.ledger.delivered,
+            resumes: clients.iter().map(|client| self.world.socket(*client).stats().resumes).sum(),
+            asks: self.ledger.asks.len() as u64,
+            sessions: self.apps.len() as u64 - clients.len() as u64,
+        }
+    }
+}
+
+fn random_config(rng: &mut Rng) -> Config {
+    let mut config = Config::default();
+    config.max_message = *rng.pick(&[600, 5_000, 70_000]);
+    config.max_headers = 1024;
+    config.max_lanes = *rng.pick(&[0, 1, 4, 16]);
+    let least = config.max_message + config.max_headers;
+    config.send_buffer = (least + 1024) * rng.size(1..=3);
+    config.send_messages = *rng.pick(&[usize::MAX, usize::MAX, 3, 20]);
+    let windows = (2 * config.max_lanes as usize + 2) * Config::LANE_WINDOW;
+    config.receive_buffer = least + 1024 + windows + rng.size(0..=200_000);
+    config.max_open_asks = *rng.pick(&[2, 4096]);
+    config.volatile_buffer = 16 << 10;
+    config.silence = Duration::from_millis(rng.number(100..=5_000));
+    config.ack_delay = Duration::from_micros(rng.number(0..=20_000));
+    config.close_timeout = Duration::from_millis(rng.number(500..=5_000));
+    config.reconnect = rng.percent(85);
+    config.attempt_timeout = Duration::from_millis(rng.number(200..=5_000));
+    config.redial_max = Duration::from_millis(rng.number(100..=3_000));
+    config.on_loss = *rng.pick(&[OnLoss::Close, OnLoss::Reopen]);
+    config
+}

@@ -1,0 +1,146 @@
+//! How a send buffer gives back what it accepted.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::chunks::Chunks;
+use super::ledger::Entry;
+use super::record::Outgoing;
+use super::send::SendBuffer;
+use super::tags::{Tag, Tags};
+use super::waiting::Waiting;
+use crate::ids::SendId;
+use crate::message::Fate;
+
+/// A record that was accepted and is not confirmed.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct UnconfirmedRecord {
+    pub(crate) out: Outgoing,
+    pub(crate) id: Option<SendId>,
+    pub(crate) fate: Fate,
+}
+
+impl SendBuffer {
+    /// Takes out all records of which no byte was ever transmitted, in order. When the end of the lane is one of them, the
+    /// lane goes on.
+    pub(crate) fn retract_unsent(&mut self) -> Vec<(Outgoing, Option<Waiting>)> {
+        let records = self.ledger.split_off(self.sent);
+        let start = self.ledger.end();
+        let chunks = self.chunks.split_off((start - self.ledger.confirmed()) as usize);
+        let tags = self.rare.as_mut().map(|rare| rare.tags.split_off(start)).unwrap_or_default();
+        let mut retracted = Vec::new();
+        decode(start, records, chunks, tags, |_, out, wait| retracted.push((out, wait)));
+        self.take_waiting(|out, wait| retracted.push((out, wait)));
+        self.ledger.closed &= !matches!(retracted.last(), Some((Outgoing::Fin, _)));
+        retracted
+    }
+
+    /// Takes out all that is not confirmed, in order. Bytes of a byte lane have their fate byte by byte, and are joined
+    /// where they share it.
+    pub(crate) fn take_unconfirmed(&mut self) -> Vec<UnconfirmedRecord> {
+        let (start, sent) = (self.ledger.confirmed(), self.sent);
+        let records = self.ledger.take();
+        let chunks = core::mem::take(&mut self.chunks);
+        self.sent = self.ledger.end();
+        let tags = self.rare.as_mut().map(|rare| core::mem::take(&mut rare.tags)).unwrap_or_default();
+        let mut list = Unconfirmed::default();
+        decode(start, records, chunks, tags, |range, out, wait| match out {
+            Outgoing::Bytes(mut bytes) => {
+                let first = range.end - bytes.len() as u64;
+                let in_doubt = sent.clamp(first, range.end) - first;
+                list.push_bytes(bytes.split_to(in_doubt as usize), Fate::InDoubt);
+                list.push_bytes(bytes, Fate::Unsent);
+            }
+            out => list.push(out, wait, if range.start < sent { Fate::InDoubt } else { Fate::Unsent }),
+        });
+        self.take_waiting(|out, wait| list.push(out, wait, Fate::Unsent));
+        self.rare = None;
+        list.finish()
+    }
+
+    fn take_waiting(&mut self, mut each: impl FnMut(Outgoing, Option<Waiting>)) {
+        if let Some(rare) = &mut self.rare {
+            while let Some((out, wait)) = rare.waiting.take() {
+                each(out, wait);
+            }
+        }
+        self.tidy();
+    }
+}
+
+/// Takes the stream apart that starts at `at`: each record, and where it stands.
+fn decode(
+    mut at: u64,
+    records: VecDeque<Entry>,
+    mut chunks: Chunks,
+    mut tags: Tags,
+    mut each: impl FnMut(Range<u64>, Outgoing, Option<Waiting>),
+) {
+    for entry in records {
+        let (mut ask, mut wait) = (None, None);
+        while let Some(tag) = tags.pop_before(at + 1) {
+            match tag {
+                Tag::Ask(id) => ask = Some(id),
+                Tag::Send { id, receipt } => wait = Some(Waiting { id, expires: None, key: None, receipt }),
+            }
+        }
+        let (record, payload) = chunks.take(entry.len() as usize);
+        let out = if entry.is_bytes() {
+            Some(Outgoing::Bytes(content(record, payload, entry.overhead() as usize)))
+        } else {
+            Outgoing::decode(record, payload, ask)
+        };
+        debug_assert!(out.is_some(), "what this side wrote it can read");
+        let range = at..at + entry.len();
+        at = range.end;
+        if let Some(out) = out {
+            each(range, out, wait);
+        }
+    }
+}
+
+/// What a byte lane's record carries behind its first `overhead` bytes. It stands in one of the two.
+fn content(mut record: Bytes, payload: Bytes, overhead: usize) -> Bytes {
+    record.advance(overhead.min(record.len()));
+    if record.is_empty() { payload } else { record }
+}
+
+/// The list that [`SendBuffer::take_unconfirmed`] makes.
+#[derive(Default)]
+struct Unconfirmed {
+    list: Vec<UnconfirmedRecord>,
+    /// Bytes of one fate that may be joined with the next ones.
+    bytes: Option<(BytesMut, Fate)>,
+}
+
+impl Unconfirmed {
+    fn push(&mut self, out: Outgoing, wait: Option<Waiting>, fate: Fate) {
+        self.close();
+        self.list.push(UnconfirmedRecord { out, id: wait.map(|wait| wait.id), fate });
+    }
+
+    fn push_bytes(&mut self, bytes: Bytes, fate: Fate) {
+        match &mut self.bytes {
+            _ if bytes.is_empty() => {}
+            Some((joined, joined_fate)) if *joined_fate == fate => joined.extend_from_slice(&bytes),
+            Some(_) | None => {
+                self.close();
+                self.bytes = Some((BytesMut::from(bytes), fate));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some((bytes, fate)) = self.bytes.take() {
+            self.list.push(UnconfirmedRecord { out: Outgoing::Bytes(bytes.freeze()), id: None, fate });
+        }
+    }
+
+    fn finish(mut self) -> Vec<UnconfirmedRecord> {
+        self.close();
+        self.list
+    }
+}

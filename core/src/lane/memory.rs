@@ -1,0 +1,23 @@
+//! How much memory may live for the sake of little.
+
+use alloc::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// The bytes themselves, when at least half of the `capacity` that lives as long as they is in use; else a copy. With them
+/// how much memory that is. `used`: how much of it is in use, with what else of it is kept as long.
+pub(super) fn keep(bytes: Bytes, used: usize, capacity: usize) -> (Bytes, usize) {
+    if used >= capacity.div_ceil(2) {
+        return (bytes, capacity);
+    }
+    let len = bytes.len();
+    (Bytes::copy_from_slice(&bytes), len)
+}
+
+/// Gives back the memory of a queue that was much longer.
+pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
+    const SMALL: usize = 64;
+    if queue.capacity() > SMALL && queue.len() < queue.capacity() / 8 {
+        queue.shrink_to((queue.len() * 2).max(SMALL));
+    }
+}

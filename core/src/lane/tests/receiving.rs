@@ -1,0 +1,312 @@
+//! What a receive buffer takes, refuses, holds and gives.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use super::super::record::Violation;
+use super::super::*;
+use super::LIMITS;
+use crate::code::ProtocolCode;
+use crate::ids::AskId;
+use crate::message::{LaneKind, LaneOptions, Message};
+use crate::wire::varint;
+
+const MESSAGES: Option<LaneKind> = Some(LaneKind::Messages);
+const BYTES: Option<LaneKind> = Some(LaneKind::Bytes);
+
+fn buffer(kind: Option<LaneKind>) -> RecvBuffer {
+    RecvBuffer::new(kind, LIMITS, 1 << 16)
+}
+
+fn message(text: &'static str) -> Outgoing {
+    Outgoing::Message(text.into())
+}
+
+fn reply(text: &'static str) -> Outgoing {
+    Outgoing::Reply { ask: 0, message: text.into(), more: false }
+}
+
+fn open(kind: LaneKind) -> Outgoing {
+    Outgoing::Open(Box::new(LaneOptions { kind, ..LaneOptions::default() }))
+}
+
+/// The records as a stream.
+fn stream(records: &[Outgoing]) -> Bytes {
+    let mut out = BytesMut::new();
+    for record in records {
+        record.encode_head(&mut out);
+        out.extend_from_slice(&record.clone().into_payload());
+    }
+    out.freeze()
+}
+
+fn head(len: u64, extended: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    varint::put(len << 1 | u64::from(extended), &mut out);
+    out
+}
+
+/// Inserts bytes and scans them: what is given out.
+fn arrive(recv: &mut RecvBuffer, offset: u64, bytes: impl Into<Bytes>) -> Result<Vec<Incoming>, Violation> {
+    let bytes = bytes.into();
+    let capacity = bytes.len();
+    recv.insert(offset, bytes, capacity)?;
+    let mut given = Vec::new();
+    while let Some(record) = recv.scan()? {
+        given.push(record);
+    }
+    Ok(given)
+}
+
+fn texts(recv: &mut RecvBuffer) -> Vec<Bytes> {
+    let mut texts = Vec::new();
+    while let Some(Incoming::Message(message)) = recv.next() {
+        texts.push(message.payload);
+    }
+    texts
+}
+
+#[test]
+fn records_must_come_where_they_may() {
+    let bytes = || Outgoing::Bytes("x".into());
+    let messages = [
+        vec![open(LaneKind::Messages)],
+        vec![message("x"), open(LaneKind::Messages)],
+        vec![Outgoing::Fin, message("x")],
+        vec![Outgoing::Fin, Outgoing::Fin],
+    ];
+    let unknown = [vec![message("x")], vec![Outgoing::Fin], vec![open(LaneKind::Bytes), open(LaneKind::Bytes)]];
+    let byte_lane = [
+        vec![reply("x")],
+        vec![Outgoing::Ask(AskId(0), "x".into())],
+        vec![Outgoing::Message(Message::new("x").with_name("x"))],
+        vec![Outgoing::Cancel { ask: 0 }],
+        vec![bytes(), open(LaneKind::Bytes)],
+        vec![Outgoing::Fin, bytes()],
+    ];
+    let cases = [(MESSAGES, &messages[..]), (None, &unknown[..]), (BYTES, &byte_lane[..])];
+    for (kind, cases) in cases {
+        for records in cases {
+            let stream = stream(records);
+            let whole = arrive(&mut buffer(kind), 0, stream.clone()).unwrap_err();
+            assert_eq!(whole.code(), ProtocolCode::Unexpected, "{records:?}: {whole}");
+            let mut recv = buffer(kind);
+            let bytewise =
+                (0..stream.len()).try_for_each(|at| arrive(&mut recv, at as u64, stream.slice(at..=at)).map(drop));
+            assert_eq!(bytewise, Err(whole), "{records:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_too_large_is_refused_when_its_length_is_known() {
+    let limit = LIMITS.max_message as u64;
+    let cases = [
+        (MESSAGES, head(limit + 1, false)),
+        (MESSAGES, head(1 << 32, false)),
+        (MESSAGES, head(1 << 32, true)),
+        (None, head(1 << 32, true)),
+        (BYTES, head(1 << 32, false)),
+        (BYTES, head(u64::MAX >> 1, false)),
+    ];
+    for (kind, head) in cases {
+        let mut recv = buffer(kind);
+        let violation = arrive(&mut recv, 0, head.clone()).unwrap_err();
+        assert_eq!(violation.code(), ProtocolCode::TooLarge, "{head:?}");
+        assert!(recv.allocated() < 1024);
+    }
+    for headers in [LIMITS.max_headers, LIMITS.max_headers + 1] {
+        let named = Message::new("x").with_headers(vec![b' '; headers]);
+        let mut recv = RecvBuffer::new(MESSAGES, LIMITS, 1 << 20);
+        let arrived = arrive(&mut recv, 0, stream(&[Outgoing::Message(named)]));
+        assert_eq!(arrived.is_ok(), headers <= LIMITS.max_headers);
+    }
+}
+
+#[test]
+fn the_largest_message_is_taken() {
+    let limit = LIMITS.max_message;
+    let mut recv = RecvBuffer::new(MESSAGES, LIMITS, 1 << 22);
+    let largest = Message::new(vec![7; limit]).with_headers(vec![b' '; LIMITS.max_headers]).with_name("x".repeat(256));
+    arrive(&mut recv, 0, stream(&[Outgoing::Message(largest.clone())])).unwrap();
+    assert_eq!(recv.next(), Some(Incoming::Message(largest)));
+}
+
+#[test]
+fn a_length_alone_allocates_nothing_large() {
+    let mut recv = RecvBuffer::new(MESSAGES, LIMITS, 1 << 22);
+    let mut record = head(1 << 20, false);
+    record.extend([0; 100]);
+    arrive(&mut recv, 0, record.clone()).unwrap();
+    assert!(recv.allocated() <= 2048, "{}", recv.allocated());
+    arrive(&mut recv, record.len() as u64, vec![0; 10_000]).unwrap();
+    assert!(recv.allocated() <= 100_000, "{}", recv.allocated());
+}
+
+#[test]
+fn data_beyond_the_limit_is_refused() {
+    let mut recv = RecvBuffer::new(MESSAGES, LIMITS, 10);
+    assert_eq!(arrive(&mut recv, 0, vec![0; 10]), Ok(vec![]));
+    for (offset, len) in [(10, 1), (5, 6), (11, 1), (u64::MAX, 1), (u64::MAX - 1, 100)] {
+        let violation = arrive(&mut recv, offset, vec![0; len]).unwrap_err();
+        assert_eq!(violation.code(), ProtocolCode::FlowControl);
+    }
+    recv.set_limit(5);
+    recv.set_limit(11);
+    assert_eq!(arrive(&mut recv, 10, vec![0; 1]), Ok(vec![]));
+}
+
+#[test]
+fn an_answer_is_given_out_ahead_of_unread_messages_and_consumed_when_taken() {
+    let mut recv = buffer(MESSAGES);
+    let records = [message("a"), reply("1"), message("b"), reply("2")];
+    let given = arrive(&mut recv, 0, stream(&records)).unwrap();
+    let offsets: Vec<u64> = (0..=4).map(|count| stream(&records[..count]).len() as u64).collect();
+    let at = |record: &Incoming| if let Incoming::Reply { at, .. } = record { *at } else { u64::MAX };
+    assert_eq!(given.iter().map(at).collect::<Vec<_>>(), [offsets[1], offsets[3]]);
+
+    recv.reply_taken(offsets[3]);
+    assert_eq!(recv.consumed(), 0);
+    assert_eq!(texts(&mut recv), ["a", "b"]);
+    assert_eq!((recv.consumed(), recv.read_offset()), (offsets[1], offsets[4]));
+    recv.reply_taken(offsets[1]);
+    assert_eq!((recv.consumed(), recv.allocated()), (offsets[4], 0));
+}
+
+#[test]
+fn what_does_not_wait_is_passed_over() {
+    let mut recv = buffer(None);
+    let end = |ask| Outgoing::AskEnd { ask, outcome: AskOutcome::NoReply };
+    let stream = stream(&[open(LaneKind::Messages), end(0), Outgoing::Cancel { ask: 3 }]);
+    assert_eq!(arrive(&mut recv, 0, stream.clone()).unwrap().len(), 3);
+    assert!(!recv.is_readable());
+    assert_eq!((recv.consumed(), recv.allocated()), (stream.len() as u64, 0));
+}
+
+#[test]
+fn a_whole_record_is_not_copied_and_a_divided_one_once() {
+    let mut recv = buffer(MESSAGES);
+    let stream = stream(&[Outgoing::Message(vec![1; 2000].into()), Outgoing::Message(vec![2; 5000].into())]);
+    let (first, rest) = (stream.slice(..4000), stream.slice(4000..));
+    arrive(&mut recv, 0, first.clone()).unwrap();
+    arrive(&mut recv, 4000, rest).unwrap();
+    let mut payload = || match recv.next() {
+        Some(Incoming::Message(message)) => message.payload,
+        other => panic!("{other:?}"),
+    };
+    let inside = first.as_ptr_range();
+    assert!(inside.contains(&payload().as_ptr()));
+    let copied = payload();
+    assert_eq!(copied, vec![2; 5000]);
+    assert!(!inside.contains(&copied.as_ptr()));
+}
+
+#[test]
+fn little_of_much_memory_is_copied() {
+    let mut recv = buffer(MESSAGES);
+    let stream = stream(&[Outgoing::Message(vec![1; 2000].into())]);
+    let memory = stream.as_ptr_range();
+    recv.insert(0, stream.clone(), stream.len() * 3).unwrap();
+    assert_eq!(recv.scan(), Ok(None));
+    let Some(Incoming::Message(message)) = recv.next() else { panic!() };
+    assert!(!memory.contains(&message.payload.as_ptr()));
+}
+
+#[test]
+fn tiny_pieces_cost_little() {
+    let window = 1 << 16;
+    let stream = stream(&vec![message(""); window]);
+    for order in [[0, 1], [1, 0]] {
+        let mut recv = buffer(MESSAGES);
+        let mut most = 0;
+        for parity in order {
+            for at in (parity..stream.len()).step_by(2) {
+                // One byte of a packet of 64.
+                recv.insert(at as u64, stream.slice(at..=at), 64).unwrap();
+                assert_eq!(recv.scan(), Ok(None));
+                most = most.max(recv.allocated());
+            }
+        }
+        assert!(most <= 2 * window + 8192, "{most} bytes for {window}");
+        assert_eq!(recv.received(), stream.len() as u64);
+        assert_eq!(texts(&mut recv).len(), stream.len());
+        assert_eq!(recv.allocated(), 0);
+    }
+}
+
+#[test]
+fn a_record_larger_than_the_window_asks_for_room_once_it_is_first() {
+    let mut recv = RecvBuffer::new(MESSAGES, LIMITS, 1000);
+    let stream = stream(&[message("a"), Outgoing::Message(vec![1; 5000].into())]);
+    arrive(&mut recv, 0, stream.slice(..1000)).unwrap();
+    assert_eq!(recv.wants(), None);
+    recv.next();
+    assert_eq!(recv.wants(), Some(stream.len() as u64));
+    recv.set_limit(stream.len() as u64);
+    assert_eq!(recv.wants(), None);
+    arrive(&mut recv, 1000, stream.slice(1000..)).unwrap();
+    assert!(recv.is_readable());
+}
+
+#[test]
+fn what_is_discarded_is_consumed_and_its_asks_are_told() {
+    let ask = |id| Outgoing::Ask(AskId(id), "?".into());
+    let mut recv = buffer(MESSAGES);
+    let records = [message("a"), ask(1), message("b")];
+    let stream_before = stream(&records);
+    let at = stream_before.len() as u64;
+    arrive(&mut recv, 0, stream_before).unwrap();
+    recv.discard();
+    let asked = Incoming::Ask { at: stream(&records[..1]).len() as u64, message: "?".into() };
+    assert_eq!(arrive(&mut recv, 0, Bytes::new()), Ok(vec![asked]));
+    assert_eq!(recv.consumed(), at);
+    let rest = stream(&[ask(2), message("c"), Outgoing::Fin]);
+    assert_eq!(arrive(&mut recv, at, rest.clone()), Ok(vec![Incoming::Ask { at, message: "?".into() }]));
+    assert!(!recv.is_readable() && recv.is_finished());
+    assert_eq!((recv.consumed(), recv.allocated()), (at + rest.len() as u64, 0));
+
+    let mut recv = buffer(BYTES);
+    recv.discard();
+    arrive(&mut recv, 0, stream(&[Outgoing::Bytes("x".into()), Outgoing::Fin])).unwrap();
+    assert!(recv.is_finished());
+}
+
+#[test]
+fn the_end_is_taken_when_it_is_all_that_is_left() {
+    let mut recv = buffer(MESSAGES);
+    arrive(&mut recv, 0, stream(&[message("a"), Outgoing::Fin])).unwrap();
+    recv.take_fin();
+    assert!(recv.fin_received() && !recv.is_finished());
+    recv.next();
+    recv.take_fin();
+    assert!(recv.is_finished() && !recv.is_readable());
+    assert_eq!(recv.next(), None);
+}
+
+#[test]
+fn bytes_can_be_taken_of_a_record_that_is_not_whole() {
+    let mut recv = buffer(BYTES);
+    let mut bytes = head(10, false);
+    bytes.extend(b"abcd");
+    arrive(&mut recv, 0, bytes).unwrap();
+    assert_eq!(recv.read(3), Some(ReadBytes::Data("abc".into())));
+    assert_eq!(recv.read(3), Some(ReadBytes::Data("d".into())));
+    assert_eq!((recv.read(3), recv.is_readable(), recv.consumed()), (None, false, 5));
+    assert_eq!(recv.wants(), None);
+}
+
+#[test]
+fn an_empty_record_on_a_byte_lane_means_nothing() {
+    let mut recv = buffer(BYTES);
+    arrive(&mut recv, 0, [head(0, false), head(0, false)].concat()).unwrap();
+    assert_eq!((recv.read(9), recv.consumed(), recv.allocated()), (None, 2, 0));
+}
+
+#[test]
+fn it_is_small() {
+    assert!(size_of::<RecvBuffer>() <= 160, "{}", size_of::<RecvBuffer>());
+    assert!(size_of::<SendBuffer>() <= 200, "{}", size_of::<SendBuffer>());
+}

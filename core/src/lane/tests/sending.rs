@@ -1,0 +1,235 @@
+//! What a send buffer transmits, holds back and gives up.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::super::send::Mismatch;
+use super::super::*;
+use crate::config::Config;
+use crate::ids::{AskId, SendId};
+use crate::message::{Fate, Message};
+use crate::time::Time;
+
+const NOW: Time = Time::from_millis(100);
+
+fn message(len: usize) -> Outgoing {
+    Outgoing::Message(vec![7; len].into())
+}
+
+fn waiting(id: u64) -> Waiting {
+    Waiting { id: SendId(id), expires: None, key: None, receipt: true }
+}
+
+/// A buffer with credit for everything.
+fn buffer(records: impl IntoIterator<Item = Outgoing>) -> SendBuffer {
+    let mut send = SendBuffer::new(u64::MAX);
+    records.into_iter().for_each(|record| send.push(record));
+    send
+}
+
+fn transmit(send: &mut SendBuffer, max: usize) -> Option<(u64, usize)> {
+    send.next_data(NOW, max, &mut Vec::new(), &mut |_, _| ())
+}
+
+fn report(send: &mut SendBuffer, received: u64, consumed: u64) -> Result<Vec<SendId>, Mismatch> {
+    let mut confirmed = Vec::new();
+    send.on_report(received, consumed, 0, &mut |id| confirmed.push(id)).map(|()| confirmed)
+}
+
+#[test]
+fn a_transmission_ends_with_a_record_unless_that_makes_it_much_shorter() {
+    let mut send = buffer([message(300), message(300), message(300), message(3000)]);
+    assert_eq!(transmit(&mut send, 1000), Some((0, 906)));
+    assert_eq!(transmit(&mut send, 1000), Some((906, 1000)));
+    assert_eq!(transmit(&mut send, 4000), Some((1906, 2002)));
+}
+
+#[test]
+fn a_large_payload_is_referenced_and_a_small_one_copied() {
+    let (small, large) = (Bytes::from(vec![1; 500]), Bytes::from(vec![2; 1025]));
+    let mut send = buffer([small.clone(), large.clone()].map(|payload| Outgoing::Message(payload.into())));
+    let mut out = Vec::new();
+    send.next_data(NOW, usize::MAX, &mut out, &mut |_, _| ()).unwrap();
+    assert_eq!(out.len(), 2);
+    assert_eq!(out[1].as_ptr(), large.as_ptr());
+    assert!(!out[0].as_ptr_range().contains(&small.as_ptr()));
+}
+
+#[test]
+fn many_small_records_share_chunks_and_segments() {
+    let mut send = buffer((0..1000).map(|_| message(64)));
+    let mut out = Vec::new();
+    send.next_data(NOW, 1 << 20, &mut out, &mut |_, _| ()).unwrap();
+    assert!(out.len() <= 10, "{}", out.len());
+}
+
+#[test]
+fn memory_is_a_little_more_than_what_is_counted() {
+    for len in [0, 1, 64, 1024, 100_000] {
+        for flush in [false, true] {
+            let mut send = SendBuffer::new(u64::MAX);
+            for _ in 0..1000 {
+                send.push(message(len));
+                if flush {
+                    transmit(&mut send, usize::MAX);
+                }
+                let bound = send.buffered() * 5 / 4 + 40 * 1024;
+                assert!(send.allocated() <= bound, "{} of {bound} at {len}", send.allocated());
+            }
+        }
+    }
+}
+
+#[test]
+fn credit_and_gate_hold_back() {
+    let mut send = SendBuffer::new(50);
+    send.push(message(98));
+    send.set_gate(30);
+    assert_eq!((transmit(&mut send, 1000), transmit(&mut send, 1000)), (Some((0, 30)), None));
+    assert!(!send.has_data() && !send.is_blocked());
+    send.set_gate(u64::MAX);
+    assert!(send.has_data());
+    assert_eq!(transmit(&mut send, 1000), Some((30, 20)));
+    assert!(!send.has_data() && send.is_blocked());
+    send.on_report(50, 0, 200, &mut |_| ()).unwrap();
+    assert!(send.has_data() && !send.is_blocked());
+    assert_eq!(transmit(&mut send, 1000), Some((50, 50)));
+    assert!(!send.has_data() && !send.is_blocked());
+}
+
+#[test]
+fn staging_moves_what_waits_behind_the_gate() {
+    let mut send = SendBuffer::new(u64::MAX);
+    send.set_gate(0);
+    send.push_waiting(message(10), waiting(1));
+    send.push(Outgoing::Ask(AskId(5), Message::new("?")));
+    assert_eq!(transmit(&mut send, 1000), None);
+    let end = send.stage(NOW);
+    assert_eq!(send.cancel(SendId(1)), None);
+    send.push_waiting(message(10), waiting(2));
+    send.set_gate(end);
+    let mut assigned = Vec::new();
+    let data = send.next_data(NOW, 1000, &mut Vec::new(), &mut |id, at| assigned.push((id, at)));
+    assert_eq!(data, Some((0, end as usize)));
+    assert_eq!(assigned, [(AskId(5), 11)]);
+    assert!(!send.has_data());
+    assert!(send.cancel(SendId(2)).is_some());
+}
+
+#[test]
+fn reports_that_cannot_be_are_refused() {
+    let mut send = buffer([message(98), message(98)]);
+    (transmit(&mut send, 100), transmit(&mut send, 50));
+    assert_eq!(report(&mut send, 151, 0), Err(Mismatch::Received { received: 151, sent: 150 }));
+    assert_eq!(report(&mut send, 100, 101), Err(Mismatch::Consumed { consumed: 101, received: 100 }));
+    assert_eq!(report(&mut send, 120, 50), Err(Mismatch::Inside { consumed: 50 }));
+    assert_eq!(report(&mut send, 120, 100), Ok(vec![]));
+    assert_eq!((send.confirmed(), send.acked()), (100, 120));
+    assert_eq!(report(&mut send, 110, 0), Ok(vec![]), "an older one has no effect");
+    assert_eq!((send.confirmed(), send.acked()), (100, 120));
+    assert_eq!(send.check_report(150, 99), Err(Mismatch::Receded { consumed: 99, confirmed: 100 }));
+    assert_eq!(send.check_report(150, 100), Ok(()));
+}
+
+#[test]
+fn what_is_counted_is_freed_at_consumption() {
+    let named = Message::new(vec![0; 2000]).with_name("name").with_headers("{}");
+    let mut send = buffer([Outgoing::Message(named), message(10)]);
+    let cost = [2006 + Config::MESSAGE_OVERHEAD, 10 + Config::MESSAGE_OVERHEAD];
+    assert_eq!((send.buffered(), send.messages()), (cost[0] + cost[1], 2));
+    transmit(&mut send, usize::MAX);
+    let end = send.end();
+    report(&mut send, end, end - 11).unwrap();
+    assert_eq!((send.buffered(), send.messages()), (cost[1], 1));
+    report(&mut send, end, end).unwrap();
+    assert_eq!((send.buffered(), send.messages(), send.allocated()), (0, 0, 0));
+}
+
+#[test]
+fn an_expired_message_is_neither_sent_nor_forgotten() {
+    let mut send = SendBuffer::new(u64::MAX);
+    send.push_waiting(message(10), Waiting { expires: Some(NOW), ..waiting(1) });
+    send.push_waiting(message(20), waiting(2));
+    assert_eq!(send.next_expiry(), Some(NOW));
+    assert_eq!(transmit(&mut send, 1000), Some((0, 21)));
+    assert_eq!(send.next_expiry(), Some(NOW), "it is still to be told");
+    assert_eq!((send.expire(NOW), send.expire(NOW)), (Some(SendId(1)), None));
+    assert_eq!((send.next_expiry(), send.messages()), (None, 1));
+    assert_eq!(report(&mut send, 21, 21), Ok(vec![SendId(2)]));
+}
+
+#[test]
+fn a_newer_message_of_the_key_queues_at_the_end() {
+    let keyed = |id, key: &'static str| Waiting { key: Some(key.into()), receipt: false, ..waiting(id) };
+    let mut send = SendBuffer::new(u64::MAX);
+    assert_eq!(send.push_waiting(message(1), keyed(1, "a")), None);
+    assert_eq!(send.push_waiting(message(2), keyed(2, "b")), None);
+    assert_eq!(send.push_waiting(message(3), keyed(3, "a")), Some(SendId(1)));
+    let ids: Vec<_> = send.clone().take_unconfirmed().into_iter().map(|record| record.id).collect();
+    assert_eq!(ids, [Some(SendId(2)), Some(SendId(3))]);
+    transmit(&mut send, 2);
+    assert_eq!(send.push_waiting(message(4), keyed(4, "b")), None, "it was transmitted");
+    assert_eq!(send.push_waiting(message(5), keyed(5, "a")), Some(SendId(3)));
+}
+
+#[test]
+fn replacing_for_ever_costs_nothing() {
+    let mut send = SendBuffer::new(0);
+    send.push_waiting(message(10), waiting(0));
+    for id in 1..10_000 {
+        let wait = Waiting { key: Some("key".into()), expires: Some(NOW), ..waiting(id) };
+        send.push_waiting(message(10), wait);
+        assert!(send.allocated() < 4096, "{}", send.allocated());
+    }
+    assert_eq!(send.messages(), 2);
+}
+
+#[test]
+fn a_new_link_transmits_again_from_what_was_received() {
+    let mut send = buffer([message(98), message(98)]);
+    (transmit(&mut send, 100), transmit(&mut send, 50));
+    send.rewind(120);
+    assert_eq!((transmit(&mut send, 10), send.resent()), (Some((120, 10)), 10));
+    assert_eq!((transmit(&mut send, 100), send.resent()), (Some((130, 70)), 30));
+    report(&mut send, 200, 100).unwrap();
+    send.rewind(0);
+    assert_eq!((transmit(&mut send, 100), send.sent()), (Some((100, 100)), 200));
+}
+
+#[test]
+fn nothing_follows_the_end_and_it_is_finished_when_that_is_confirmed() {
+    let mut send = buffer([message(10)]);
+    send.finish();
+    send.finish();
+    send.push(message(10));
+    assert_eq!(send.push_waiting(message(10), waiting(1)), None);
+    assert_eq!((transmit(&mut send, 100), send.messages()), (Some((0, 13)), 1));
+    report(&mut send, 13, 11).unwrap();
+    assert!(send.is_finishing() && !send.is_finished() && !send.is_idle());
+    report(&mut send, 13, 13).unwrap();
+    assert!(send.is_finished() && send.is_idle());
+}
+
+#[test]
+fn a_retracted_end_lets_the_lane_go_on() {
+    let mut send = buffer([message(10)]);
+    transmit(&mut send, 5);
+    send.finish();
+    assert_eq!(send.retract_unsent(), [(Outgoing::Fin, None)]);
+    assert!(!send.is_finishing());
+    assert_eq!(send.take_unconfirmed(), [UnconfirmedRecord { out: message(10), id: None, fate: Fate::InDoubt }]);
+}
+
+#[test]
+fn times_move_to_another_clock() {
+    let mut send = SendBuffer::new(0);
+    let later = Time::from_millis(150);
+    send.push_waiting(message(1), Waiting { expires: Some(later), ..waiting(1) });
+    send.rebase(NOW, Time::from_millis(1100));
+    let moved = Time::from_millis(1150);
+    assert_eq!((send.next_expiry(), send.expire(later)), (Some(moved), None));
+    let retracted = send.retract_unsent();
+    assert_eq!(retracted[0].1.as_ref().unwrap().expires, Some(moved));
+}
