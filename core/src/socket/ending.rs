@@ -203,7 +203,7 @@ impl Socket {
         }
         self.expires_at = None;
         self.drain = None;
-        self.lost = false;
+        (self.lost, self.wants_room, self.wants_lanes) = (false, false, false);
         self.change_to_closed();
         let (local, remote) = self.ending.as_ref().map_or((None, None), |e| (e.local.clone(), e.remote.clone()));
         let unconfirmed = self.handback.len();
