@@ -140,12 +140,16 @@ impl Pulse {
             (None, None) => {}
         }
         config.close_timeout = CLOSE_TIMEOUT;
+        config.redial_max = REDIAL_MAX;
         Ok(config)
     }
 }
 
 /// How long a close may take, so that ending the tool does not wait long for a peer that is away.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The longest pause between attempts: somebody waits for the output.
+const REDIAL_MAX: Duration = Duration::from_secs(1);
 
 /// Prints what clap has to say: help as it is, a mistake in one line.
 pub(crate) fn explain(error: &clap::Error) -> ExitCode {

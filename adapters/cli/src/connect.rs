@@ -1,11 +1,13 @@
 //! `connect`: lines to messages, messages to lines, until both sides have finished.
 
 use std::path::Path;
+use std::time::Duration;
 
 use steadfast_tokio::{
     Change, Changes, CloseReason, Closed, Connector, LinkLoss, SendErrorKind, SessionLost, Socket, State, TlsClient,
     is_certificate_refused,
 };
+use tokio::time::timeout;
 
 use crate::args::Connect;
 use crate::exchange::{exchange, print};
@@ -13,7 +15,10 @@ use crate::failure::Failure;
 use crate::input::Lines;
 use crate::output::{Notes, Output};
 use crate::signals::Signals;
-use crate::story::{Story, how_closed, unconfirmed};
+use crate::story::{Story, how_closed, unconfirmed, why};
+
+/// A first attempt that takes longer is told of.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: Connect, output: Output, notes: Notes) -> Result<(), Failure> {
     let mut config = args.pulse.config()?;
@@ -25,25 +30,15 @@ pub(crate) async fn run(args: Connect, output: Output, notes: Notes) -> Result<(
     }
     let socket = connector.connect().map_err(Failure::new)?;
     let lines = Lines::of_stdin(limit)?;
-    converse(&socket, lines, &output, Story::new(notes, ""), &args.url).await
-}
-
-fn trusting(path: &Path) -> Result<TlsClient, Failure> {
-    let in_file = |error: &dyn std::fmt::Display| Failure::new(format_args!("{}: {error}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| in_file(&error))?;
-    TlsClient::with_ca_pem(&pem).map_err(|error| in_file(&error))
-}
-
-async fn converse(socket: &Socket, lines: Lines, output: &Output, story: Story, url: &str) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let life = live(socket, socket.changes(), story);
-    let mut conversation = std::pin::pin!(exchange(socket, life, speak(socket, lines), print(socket, output)));
+    let life = live(&socket, socket.changes(), !args.no_reconnect, Story::new(notes, ""));
+    let mut conversation = std::pin::pin!(exchange(&socket, life, speak(&socket, lines), print(&socket, &output)));
     let mut interrupted = false;
     loop {
         tokio::select! {
             ended = &mut conversation => {
                 let (end, spoken) = ended?;
-                return judge(&end, spoken, interrupted, url);
+                return judge(&end, spoken, interrupted, &args.url);
             }
             () = signals.next() => {
                 if std::mem::replace(&mut interrupted, true) {
@@ -55,17 +50,24 @@ async fn converse(socket: &Socket, lines: Lines, output: &Output, story: Story, 
     }
 }
 
+fn trusting(path: &Path) -> Result<TlsClient, Failure> {
+    let in_file = |error: &dyn std::fmt::Display| Failure::new(format_args!("{}: {error}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| in_file(&error))?;
+    TlsClient::with_ca_pem(&pem).map_err(|error| in_file(&error))
+}
+
 /// What the end of the socket means for the exit code.
 fn judge(end: &End, spoken: Option<Result<(), Failure>>, interrupted: bool, url: &str) -> Result<(), Failure> {
     let left = unconfirmed(end.unconfirmed());
     if let Some(lost) = &end.session_lost {
-        return Err(Failure::session_lost(format_args!("session lost: {left} ({})", lost.reason)));
+        return Err(Failure::session_lost(format_args!("session lost: {left} ({})", why(&lost.reason))));
     }
     match (&end.given_up, spoken) {
-        (Some(loss), _) if !end.was_ready => {
-            Err(Failure::new(format_args!("cannot connect to {url}: {}", loss.reason)))
-        }
-        (Some(loss), _) => Err(Failure::new(format_args!("the link is gone: {}; {left}", loss.reason))),
+        (Some(loss), _) if !end.was_ready => Err(match &*loss.reason.reason {
+            text if text.contains(url) => Failure::new(text),
+            _ => Failure::new(format_args!("cannot connect to {url}: {}", why(&loss.reason))),
+        }),
+        (Some(loss), _) => Err(Failure::new(format_args!("the link is gone: {}; {left}", why(&loss.reason)))),
         (None, Some(result)) if end.unconfirmed() == 0 => result,
         (None, None) if end.unconfirmed() == 0 && interrupted => Ok(()),
         (None, None) if end.unconfirmed() == 0 => {
@@ -90,32 +92,42 @@ impl End {
     }
 }
 
-/// Follows the socket to its end, which it brings about when connecting again is of no use or not wanted.
+/// Follows the socket to its end, which it brings about when connecting again is not wanted or of no use.
 ///
-/// The first attempt is told of only once it has led to something: when it fails for good, that is the one thing to say.
-async fn live(socket: &Socket, mut changes: Changes, story: Story) -> End {
+/// The first attempt is told of only once it has led to something, or takes its time: when it fails for good, that is
+/// the one thing to say.
+async fn live(socket: &Socket, mut changes: Changes, reconnect: bool, mut story: Story) -> End {
     let (mut session_lost, mut given_up, mut was_ready) = (None, None, false);
     let mut untold = Some(Change::State(State::Connecting));
-    while let Some(change) = changes.next().await {
+    // What came before the changes were looked at: success, or a failed attempt, which is made again to be seen.
+    let mut missed = (socket.state() == State::Ready).then_some(Change::State(State::Ready));
+    socket.connect();
+    loop {
+        let next = match untold {
+            _ if missed.is_some() => Ok(missed.take()),
+            Some(_) => timeout(PATIENCE, changes.next()).await,
+            None => Ok(changes.next().await),
+        };
+        let change = match next {
+            Ok(Some(Change::State(State::Connecting))) if untold.is_some() => continue,
+            Ok(Some(change)) => Some(change),
+            Ok(None) => break,
+            Err(_) => None,
+        };
         match &change {
-            Change::State(State::Connecting) if untold.is_some() => continue,
-            Change::State(State::Ready) => was_ready = true,
-            Change::LinkLost(loss) if loss.retry_in_micros.is_none() || is_certificate_refused(loss) => {
-                given_up = Some(loss.clone());
-                socket.abort(loss.reason.clone());
-                if was_ready {
-                    story.tell(&change);
+            Some(Change::State(State::Ready)) => was_ready = true,
+            Some(Change::SessionLost(lost)) => session_lost = Some(lost.clone()),
+            Some(Change::LinkLost(loss)) => {
+                let no_further = !reconnect && socket.state() == State::Disconnected;
+                if no_further || is_certificate_refused(loss) {
+                    given_up = Some(loss.clone());
+                    socket.abort(loss.reason.clone());
                 }
-                continue;
             }
-            Change::SessionLost(lost) => session_lost = Some(lost.clone()),
             _ => {}
         }
-        if given_up.is_none() {
-            if let Some(first) = untold.take() {
-                story.tell(&first);
-            }
-            story.tell(&change);
+        if was_ready || given_up.is_none() {
+            untold.take().into_iter().chain(change).for_each(|change| story.tell(&change));
         }
     }
     End { closed: socket.closed().await, session_lost, given_up, was_ready }

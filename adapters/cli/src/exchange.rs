@@ -32,7 +32,7 @@ pub(crate) async fn exchange<E, S>(
             }
         }
         if spoken.is_some() && heard {
-            drop(socket.close(CloseReason::app(0, "")));
+            drop(socket.close(CloseReason::app(0, "both sides have finished")));
             break life.await;
         }
     };

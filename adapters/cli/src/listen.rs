@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use steadfast_tokio::{CloseReason, Listener, Received, SendErrorKind, ServerConfig, Socket, TlsServer};
+use steadfast_tokio::{Change, CloseReason, Listener, Received, SendErrorKind, ServerConfig, Socket, TlsServer};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -97,8 +97,10 @@ impl Crowd {
 
     /// Serves one socket to its end.
     async fn serve(self: Arc<Self>, socket: Socket, number: u64, echoing: bool) -> Result<(), Failure> {
-        let story = Story::new(self.notes.clone(), format!("socket {number}: "));
+        let mut story = Story::new(self.notes.clone(), format!("socket {number}: "));
         let mut changes = socket.changes();
+        // What came before the changes were looked at.
+        story.tell(&Change::State(socket.state()));
         let life = async {
             while let Some(change) = changes.next().await {
                 story.tell(&change);

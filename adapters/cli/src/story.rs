@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use steadfast_tokio::{Change, CloseReason, Closed, LinkLoss, State};
+use steadfast_tokio::{Change, CloseReason, Closed, Code, LinkLoss, State};
 
 use crate::output::Notes;
 
@@ -11,15 +11,18 @@ pub(crate) struct Story {
     notes: Notes,
     /// Stands before each line.
     who: String,
+    last: State,
 }
 
 impl Story {
     pub(crate) fn new(notes: Notes, who: impl Into<String>) -> Story {
-        Story { notes, who: who.into() }
+        Story { notes, who: who.into(), last: State::Disconnected }
     }
 
-    pub(crate) fn tell(&self, change: &Change) {
-        if let Some(line) = line(change) {
+    /// Tells of a change; not again of a state that was told last.
+    pub(crate) fn tell(&mut self, change: &Change) {
+        let known = matches!(change, Change::State(state) if std::mem::replace(&mut self.last, *state) == *state);
+        if let (false, Some(line)) = (known, line(change)) {
             self.notes.line(format_args!("{}{line}", self.who));
         }
     }
@@ -32,11 +35,11 @@ fn line(change: &Change) -> Option<String> {
         // The reason came just before, and said it.
         Change::State(State::Disconnected | State::Closed) => return None,
         Change::LinkLost(loss) => format!("disconnected: {}", why_link_lost(loss)),
-        Change::SessionLost(lost) => format!("session lost: {}", lost.reason),
+        Change::SessionLost(lost) => format!("session lost: {}", why(&lost.reason)),
         Change::GoingAway(away) => {
             format!("the server is going away within {} ms", away.within_micros / 1000)
         }
-        Change::Closing(reason) => format!("the peer closes: {reason}"),
+        Change::Closing(reason) => format!("the peer closes: {}", why(reason)),
         Change::Closed(closed) => match how_closed(closed) {
             how if closed.unconfirmed == 0 => format!("closed: {how}"),
             how => format!("closed: {how}; {}", unconfirmed(closed.unconfirmed)),
@@ -47,14 +50,24 @@ fn line(change: &Change) -> Option<String> {
 
 fn why_link_lost(loss: &LinkLoss) -> String {
     match loss.retry_in_micros {
-        None => loss.reason.to_string(),
-        Some(micros) => format!("{}; next attempt in {} ms", loss.reason, Duration::from_micros(micros).as_millis()),
+        None => why(&loss.reason),
+        Some(micros) => {
+            format!("{}; next attempt in {} ms", why(&loss.reason), Duration::from_micros(micros).as_millis())
+        }
+    }
+}
+
+/// A reason in words. Code 0 says nothing that its text does not.
+pub(crate) fn why(reason: &CloseReason) -> String {
+    match (reason.code, &*reason.reason) {
+        (Code::App(0), text) if !text.is_empty() => text.into(),
+        _ => reason.to_string(),
     }
 }
 
 /// Who closed, and why.
 pub(crate) fn how_closed(closed: &Closed) -> String {
-    let said = |who: &str, reason: &CloseReason| format!("{who} ({reason})");
+    let said = |who: &str, reason: &CloseReason| format!("{who} ({})", why(reason));
     match (&closed.remote, &closed.local) {
         (Some(remote), _) => said("by the peer", remote),
         (None, Some(local)) => said("by this side", local),

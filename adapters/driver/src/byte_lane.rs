@@ -62,7 +62,10 @@ impl ByteLane {
         }
         let key = self.lane.key();
         let read = |access: &mut Access<'_>| match access.machine.read(access.recent(), key.id, max) {
-            Some(ReceivedBytes::Data(bytes)) => Ok(Ok(Some(bytes))),
+            Some(ReceivedBytes::Data(bytes)) => {
+                access.received();
+                Ok(Ok(Some(bytes)))
+            }
             Some(ReceivedBytes::Finished) if access.signals.losses == key.losses => Ok(Ok(None)),
             _ if access.is_over(key) => Ok(Err(io::ErrorKind::ConnectionReset.into())),
             _ => Err(Interest::Readable(key.id)),
@@ -87,7 +90,10 @@ impl ByteLane {
         }
         let id = self.lane.id();
         let write = |access: &mut Access<'_>| match access.machine.write(access.recent(), id, data) {
-            Ok(written) => Ok(Ok(written)),
+            Ok(written) => {
+                access.sent();
+                Ok(Ok(written))
+            }
             Err(SendErrorKind::Full { .. }) => Err(Interest::Writable),
             Err(error) => Ok(Err(io::Error::new(io::ErrorKind::BrokenPipe, error))),
         };

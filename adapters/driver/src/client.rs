@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
-use steadfast::{CloseReason, LinkAction, LinkId, RecvBytes, Socket as Machine, Time};
+use steadfast::{CloseReason, LinkAction, LinkId, Socket as Machine, Time};
 
-use crate::handle::{Access, CachedClock, lock};
+use crate::handle::{Access, CachedClock, Weight, lock};
 use crate::link::Batch;
 use crate::signals::Signals;
 use crate::wait::Alarms;
@@ -27,6 +27,8 @@ struct Inner {
     woken: bool,
     /// When the driver wakes by itself.
     armed: Time,
+    /// The driver has been told of output that it has not taken yet.
+    flushing: bool,
 }
 
 /// For handles.
@@ -40,6 +42,7 @@ impl Client {
             driver: None,
             woken: false,
             armed: Time::MAX,
+            flushing: false,
         };
         Arc::new(Client { inner: Mutex::new(inner) })
     }
@@ -47,12 +50,17 @@ impl Client {
     /// Runs a command, and wakes the driver when there is something for it to do before it wakes by itself.
     pub(crate) fn with<T>(&self, command: impl FnOnce(&mut Access<'_>) -> T) -> T {
         let mut inner = lock(&self.inner);
-        let value = command(&mut inner.access());
-        let driver = inner.driver_to_wake();
-        let discarded = inner.signals.waiting.take_discarded();
+        let mut access = inner.access();
+        let value = command(&mut access);
+        let (weight, startled) = (access.weight, access.startled);
+        let mut wakes = Wakes::default();
+        if startled {
+            inner.signals.waiting.wake_all(&mut wakes);
+        }
+        wakes.extend(inner.driver_to_wake(weight));
+        wakes.discard(inner.signals.waiting.take_discarded());
         drop(inner);
-        drop(discarded);
-        driver.into_iter().for_each(Waker::wake);
+        wakes.wake();
         value
     }
 }
@@ -72,32 +80,31 @@ impl Client {
         let mut wakes = Wakes::default();
         inner.alarms.fire(now, &mut wakes);
         inner.tell(&mut wakes);
-        actions.extend(std::iter::from_fn(|| inner.machine.poll_link_action()));
+        inner.take_actions(actions);
         drop(inner);
         drop(former);
         wakes.wake();
     }
 
-    /// An input of the link.
-    pub(crate) fn input(&self, handle: impl FnOnce(&mut Machine, Time)) {
+    /// An input; collects what is to be done with links.
+    pub(crate) fn input(&self, actions: &mut Vec<LinkAction>, handle: impl FnOnce(&mut Machine, Time)) {
         let mut inner = lock(&self.inner);
         let now = inner.clock.read();
         handle(&mut inner.machine, now);
         let mut wakes = Wakes::default();
         inner.tell(&mut wakes);
+        inner.take_actions(actions);
         drop(inner);
         wakes.wake();
-    }
-
-    pub(crate) fn receive(&self, link: LinkId, bytes: RecvBytes) {
-        self.input(|machine, now| machine.handle_bytes(now, link, bytes));
     }
 
     /// Takes output of the link; true when there is no more.
     pub(crate) fn fill(&self, link: LinkId, batch: &mut Batch) -> bool {
         let mut inner = lock(&self.inner);
         let now = inner.clock.recent();
-        batch.fill(|| inner.machine.poll_transmit(now, link))
+        let drained = batch.fill(|| inner.machine.poll_transmit(now, link));
+        inner.flushing &= !drained;
+        drained
     }
 
     /// Lets the driver sleep: `arm` is told when there is something to do, and answers when it will wake. False when
@@ -116,18 +123,14 @@ impl Client {
 
     /// Nobody drives the socket any more: it ends as far as it has not.
     pub(crate) fn abandon_ship(&self) {
-        self.input(|machine, now| machine.abort(now, CloseReason::app(0, "the async runtime has shut down")));
+        let reason = CloseReason::app(0, "the async runtime has shut down");
+        self.input(&mut Vec::new(), |machine, now| machine.abort(now, reason));
     }
 }
 
 impl Inner {
     fn access(&mut self) -> Access<'_> {
-        Access {
-            machine: &mut self.machine,
-            signals: &mut self.signals,
-            alarms: &mut self.alarms,
-            clock: &mut self.clock,
-        }
+        Access::new(&mut self.machine, &mut self.signals, &mut self.alarms, &mut self.clock)
     }
 
     /// Tells the handles what has happened.
@@ -139,14 +142,26 @@ impl Inner {
         self.signals.check_confirmed(&self.machine, wakes);
     }
 
+    fn take_actions(&mut self, actions: &mut Vec<LinkAction>) {
+        while let Some(action) = self.machine.poll_link_action() {
+            self.flushing = matches!(action, LinkAction::Flush(_));
+            actions.push(action);
+        }
+    }
+
     /// When there is something to do, for the machine or for an alarm.
     fn deadline(&self) -> Option<Time> {
         let machine = self.machine.poll_timeout().map(|deadline| deadline.at);
         machine.into_iter().chain(self.alarms.next()).min()
     }
 
-    fn driver_to_wake(&mut self) -> Option<Waker> {
-        if self.woken || self.deadline().is_none_or(|deadline| deadline >= self.armed) {
+    fn driver_to_wake(&mut self, weight: Weight) -> Option<Waker> {
+        let will_look = match weight {
+            Weight::Full => false,
+            Weight::Sent => self.flushing,
+            Weight::Received => self.flushing || self.armed <= self.clock.recent() + self.machine.config().ack_delay,
+        };
+        if self.woken || will_look || self.deadline().is_none_or(|deadline| deadline >= self.armed) {
             return None;
         }
         self.woken = true;

@@ -1,7 +1,6 @@
 //! The future that drives a client's socket: it dials, moves the link's bytes, and keeps the time.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,34 +21,28 @@ pub(crate) struct Driver<R: Runtime> {
     alarm: Alarm<R::Timer>,
     actions: Vec<LinkAction>,
     last_link: u64,
+    /// Something has begun that may not have been polled yet.
+    begun: bool,
 }
 
 impl<R: Runtime> Driver<R> {
     pub(crate) fn new(client: Arc<Client>, dialler: Dialler<R>) -> Driver<R> {
         let alarm = Alarm::new(dialler.runtime().timer());
-        Driver { client, dialler, dial: None, link: None, alarm, actions: Vec::new(), last_link: 0 }
+        Driver { client, dialler, dial: None, link: None, alarm, actions: Vec::new(), last_link: 0, begun: false }
     }
 
-    /// One round; true when another one may find more to do.
-    fn round(&mut self, cx: &mut Context<'_>) -> bool {
-        self.client.serve(cx, &mut self.actions);
-        for action in std::mem::take(&mut self.actions) {
-            self.act(action);
-        }
-        let dialled = self.poll_dial(cx);
-        let read = match self.poll_link(cx) {
-            Ok(read) => read,
-            Err(_) => {
-                self.link_down();
-                true
-            }
-        };
-        dialled || read
+    fn act_on_all(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        actions.drain(..).for_each(|action| self.act(action));
+        self.actions = actions;
     }
 
     fn act(&mut self, action: LinkAction) {
         match action {
-            LinkAction::Dial(address) => self.dial = Some(Box::pin(self.dialler.clone().dial(address))),
+            LinkAction::Dial(address) => {
+                self.dial = Some(Box::pin(self.dialler.clone().dial(address)));
+                self.begun = true;
+            }
             LinkAction::CancelDial => self.dial = None,
             LinkAction::Flush(id) => {
                 if let Some((_, io)) = self.link.as_mut().filter(|(link, _)| *link == id) {
@@ -66,34 +59,44 @@ impl<R: Runtime> Driver<R> {
         }
     }
 
-    fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(Poll::Ready(dialled)) = self.dial.as_mut().map(|dial| dial.as_mut().poll(cx)) else { return false };
+    fn poll_dial(&mut self, cx: &mut Context<'_>) {
+        let Some(Poll::Ready(dialled)) = self.dial.as_mut().map(|dial| dial.as_mut().poll(cx)) else { return };
         self.dial = None;
+        let Driver { client, actions, .. } = self;
         match dialled {
             Ok(wire) => {
-                self.link_down();
                 self.last_link += 1;
                 let id = LinkId(self.last_link);
                 self.link = Some((id, LinkIo::new(wire)));
-                self.client.input(|machine, now| machine.handle_link_up(now, id, LinkKind::Stream));
+                client.input(actions, |machine, now| machine.handle_link_up(now, id, LinkKind::Stream));
             }
-            Err(reason) => self.client.input(|machine, now| machine.handle_dial_failed(now, &reason)),
+            Err(reason) => client.input(actions, |machine, now| machine.handle_dial_failed(now, &reason)),
         }
-        true
+        self.act_on_all();
     }
 
-    fn poll_link(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let Some((id, io)) = &mut self.link else { return Ok(false) };
-        let read = io.poll_read(cx, |bytes| self.client.receive(*id, bytes))?;
-        if let Poll::Ready(written) = io.poll_write(cx, |batch| self.client.fill(*id, batch)) {
-            written?;
+    fn poll_read(&mut self, cx: &mut Context<'_>) {
+        let Driver { client, actions, .. } = self;
+        let Some((id, io)) = &mut self.link else { return };
+        let id = *id;
+        let receive = |bytes| client.input(actions, |machine, now| machine.handle_bytes(now, id, bytes));
+        if io.poll_read(cx, receive).is_err() {
+            self.link_down();
         }
-        Ok(read)
+        self.act_on_all();
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) {
+        let Some((id, io)) = &mut self.link else { return };
+        if let Poll::Ready(Err(_)) = io.poll_write(cx, |batch| self.client.fill(*id, batch)) {
+            self.link_down();
+            self.act_on_all();
+        }
     }
 
     fn link_down(&mut self) {
         if let Some((id, _)) = self.link.take() {
-            self.client.input(|machine, now| machine.handle_link_down(now, id));
+            self.client.input(&mut self.actions, |machine, now| machine.handle_link_down(now, id));
         }
     }
 }
@@ -103,7 +106,17 @@ impl<R: Runtime> Future for Driver<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let driver = self.get_mut();
-        while driver.round(cx) {}
+        loop {
+            driver.begun = false;
+            driver.client.serve(cx, &mut driver.actions);
+            driver.act_on_all();
+            driver.poll_dial(cx);
+            driver.poll_read(cx);
+            driver.poll_write(cx);
+            if !driver.begun {
+                break;
+            }
+        }
         if driver.client.is_over() && driver.link.is_none() && driver.dial.is_none() {
             return Poll::Ready(());
         }

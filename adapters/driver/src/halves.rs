@@ -10,7 +10,6 @@ use steadfast::{Message, SendError};
 
 use crate::ask::Received;
 use crate::error::SendConfirmedError;
-use crate::handle::Access;
 use crate::lane::{Lane, Offer};
 use crate::socket::Finish;
 use crate::wait::Waiter;
@@ -48,11 +47,7 @@ impl SendHalf {
     fn poll_offer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let Some(offer) = &mut self.offer else { return Poll::Ready(Ok(())) };
         let id = self.lane.id();
-        let send = |access: &mut Access<'_>| {
-            let now = access.recent();
-            offer.make(|message| access.machine.send(now, id, message))
-        };
-        let result = ready!(self.waiter.poll(self.lane.handle(), cx, send));
+        let result = ready!(self.waiter.poll(self.lane.handle(), cx, |access| offer.send(access, id)));
         self.offer = None;
         Poll::Ready(result)
     }
@@ -68,10 +63,7 @@ impl Sink<Message> for SendHalf {
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), SendConfirmedError> {
         let mut offer = Offer::new(message);
         let id = self.lane.id();
-        let sent = self.lane.handle().with(|access| {
-            let now = access.recent();
-            offer.make(|message| access.machine.send(now, id, message))
-        });
+        let sent = self.lane.handle().with(|access| offer.send(access, id));
         if sent.is_err() {
             self.offer = Some(offer);
         }

@@ -85,9 +85,48 @@ pub(crate) struct Access<'a> {
     pub(crate) signals: &'a mut Signals,
     pub(crate) alarms: &'a mut Alarms,
     pub(crate) clock: &'a mut CachedClock,
+    pub(crate) weight: Weight,
+    /// Every waiting future is to look again.
+    pub(crate) startled: bool,
 }
 
-impl Access<'_> {
+/// How much a command may have changed for the driver. The light ones are those that come in bursts: the driver looks
+/// at the machine once for many of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Weight {
+    /// Anything.
+    Full,
+    /// There is more to send. What will be pulled from the machine anyway includes it.
+    Sent,
+    /// Something was taken, which the peer will hear of after `Config::ack_delay` at the latest.
+    Received,
+}
+
+impl<'a> Access<'a> {
+    pub(crate) fn new(
+        machine: &'a mut Machine,
+        signals: &'a mut Signals,
+        alarms: &'a mut Alarms,
+        clock: &'a mut CachedClock,
+    ) -> Access<'a> {
+        Access { machine, signals, alarms, clock, weight: Weight::Full, startled: false }
+    }
+
+    /// This side ends something: every waiting future is to look again.
+    pub(crate) fn startle(&mut self) {
+        self.startled = true;
+    }
+
+    /// A message was sent.
+    pub(crate) fn sent(&mut self) {
+        self.weight = Weight::Sent;
+    }
+
+    /// Something was received.
+    pub(crate) fn received(&mut self) {
+        self.weight = Weight::Received;
+    }
+
     /// The time when the driver last ran or a command last asked for the true time: good enough for what is only put
     /// into order by it, and saves a clock read per message.
     pub(crate) fn recent(&self) -> Time {
@@ -121,6 +160,7 @@ impl Access<'_> {
 
     /// Drops everything that remains to be received, now and later.
     pub(crate) fn discard(&mut self) {
+        self.startle();
         let now = self.now();
         self.signals.discard_all(self.machine, now);
     }

@@ -78,11 +78,7 @@ impl Lane {
     /// The message back, and why it is refused for good (never `Full`).
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let (id, mut offer) = (self.id(), Offer::new(message.into()));
-        let send = move |access: &mut Access<'_>| {
-            let now = access.recent();
-            offer.make(|message| access.machine.send(now, id, message))
-        };
-        self.handle().until(send).await
+        self.handle().until(move |access| offer.send(access, id)).await
     }
 
     /// As [`Socket::try_send`](crate::Socket::try_send), on this lane.
@@ -91,7 +87,10 @@ impl Lane {
     /// The message back, and why it is refused.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
-        self.handle().with(|access| access.machine.send(access.recent(), self.id(), message))
+        self.handle().with(|access| {
+            access.sent();
+            access.machine.send(access.recent(), self.id(), message)
+        })
     }
 
     /// As [`Socket::send_with`](crate::Socket::send_with), on this lane. Cancellation-safe: when dropped, the message has
@@ -148,7 +147,10 @@ impl Lane {
     pub(crate) fn look(&self, access: &mut Access<'_>) -> Attempt<Option<Raw>> {
         match access.machine.recv(access.recent(), self.id()) {
             Some(Raw::Finished) => Ok(None),
-            Some(received) => Ok(Some(received)),
+            Some(received) => {
+                access.received();
+                Ok(Some(received))
+            }
             None if access.is_over(self.key()) => Ok(None),
             None => Err(Interest::Readable(self.id())),
         }
@@ -189,6 +191,7 @@ impl Lane {
     /// Starts at once; awaiting it waits until all of it is confirmed. Cancellation-safe: the half-close stands.
     pub fn finish(&self) -> Finish {
         self.handle().with(|access| {
+            access.startle();
             let now = access.now();
             access.machine.finish(now, self.id());
         });
@@ -254,6 +257,14 @@ pub(crate) struct Offer(Option<Message>);
 impl Offer {
     pub(crate) fn new(message: Message) -> Offer {
         Offer(Some(message))
+    }
+
+    /// One attempt to send it plainly.
+    pub(crate) fn send(&mut self, access: &mut Access<'_>, lane: LaneId) -> Attempt<Result<(), SendError>> {
+        let now = access.recent();
+        let sent = self.make(|message| access.machine.send(now, lane, message))?;
+        access.sent();
+        Ok(sent)
     }
 
     /// One attempt; when there is no room, the message stays for the next one.

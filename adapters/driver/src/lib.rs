@@ -40,6 +40,8 @@ pub use error::{AskError, BindError, ConnectError, NoRandomness, NotConfirmed, R
 pub use halves::{RecvHalf, SendHalf};
 pub use lane::{AnyLane, Lane};
 pub use listener::{Incoming, Listener, ListenerBuilder};
+/// TLS, for configurations of one's own.
+pub use rustls;
 pub use sent::Sent;
 pub use socket::{Close, Finish, Socket};
 /// The core: the machine, its configuration, its messages and codes.

@@ -174,12 +174,15 @@ impl<L: Link> LinkIo<L> {
         self.flush = true;
         timer.set(LAST_WRITES);
         std::future::poll_fn(|cx| {
-            if !shut_down && let Poll::Ready(result) = self.poll_shutdown(cx, &mut fill) {
-                if result.is_err() {
-                    return Poll::Ready(());
+            if !shut_down {
+                match self.poll_shutdown(cx, &mut fill) {
+                    Poll::Ready(Ok(())) => {
+                        shut_down = true;
+                        timer.set(LAST_READS);
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {}
                 }
-                shut_down = true;
-                timer.set(LAST_READS);
             }
             if !read_to_end {
                 read_to_end = self.poll_read(cx, drop).is_err();

@@ -258,7 +258,7 @@ impl Socket {
     /// Half-closes all lanes: nothing more can be sent, what was sent is delivered, then the peer's receivers end.
     /// Starts at once; awaiting it waits until all of it is confirmed. Cancellation-safe: the half-close stands.
     pub fn finish(&self) -> Finish {
-        self.command(|machine, now| machine.finish_all(now));
+        self.end(|machine, now| machine.finish_all(now));
         Finish::new(self.handle(), None)
     }
 
@@ -271,16 +271,18 @@ impl Socket {
     }
 
     /// Closes the socket: nothing more can be sent by either side, what was sent is delivered in both directions, at
-    /// most for `Config::close_timeout`. Starts at once; awaiting it waits for the end. What the peer sent before can
-    /// still be received. Cancellation-safe: the close stands.
+    /// most for `Config::close_timeout`. Starts at once; awaiting it waits for the end. Cancellation-safe: the close stands.
+    ///
+    /// What the peer sent before can still be received, and has to be: whoever does not want it any more calls
+    /// [`discard`](Socket::discard), or the close takes all the time it may.
     pub fn close(&self, reason: CloseReason) -> Close {
-        self.command(|machine, now| machine.close(now, reason));
+        self.end(|machine, now| machine.close(now, reason));
         Close { handle: self.handle().clone(), waiter: Waiter::default() }
     }
 
     /// Ends the socket at once. What is unconfirmed can be taken.
     pub fn abort(&self, reason: CloseReason) {
-        self.command(|machine, now| machine.abort(now, reason));
+        self.end(|machine, now| machine.abort(now, reason));
     }
 
     /// Waits until the socket has ended. Cancellation-safe.
@@ -319,6 +321,14 @@ impl Socket {
     /// Sending and receiving apart: the main lane's halves.
     pub fn split(self) -> (SendHalf, RecvHalf) {
         self.main.split()
+    }
+
+    fn end(&self, command: impl FnOnce(&mut steadfast::Socket, steadfast::Time)) {
+        self.handle().with(|access| {
+            access.startle();
+            let now = access.now();
+            command(access.machine, now);
+        });
     }
 
     fn command(&self, command: impl FnOnce(&mut steadfast::Socket, steadfast::Time)) {

@@ -58,7 +58,8 @@ pub struct Contract<M: Machine> {
     now: Time,
     flushing: BTreeSet<LinkId>,
     hung_up: BTreeSet<LinkId>,
-    told: BTreeMap<M::Name, State>,
+    /// The last state that each socket told; none for one that came from elsewhere and told nothing yet.
+    told: BTreeMap<M::Name, Option<State>>,
     served: Served,
     trace: Trace,
 }
@@ -81,7 +82,7 @@ impl<M: Machine> Contract<M> {
     /// Holds `machine`, of which every event was taken, to the contract. `name` is for messages, `seed` chooses what is
     /// tried.
     pub fn new(name: impl Into<String>, machine: M, rigour: Rigour, seed: Rng) -> Contract<M> {
-        let told = machine.sockets().into_iter().filter_map(|name| Some((name, machine.state(name)?))).collect();
+        let told = machine.sockets().into_iter().map(|name| (name, machine.state(name))).collect();
         Contract {
             name: name.into(),
             machine,
@@ -131,6 +132,11 @@ impl<M: Machine> Contract<M> {
         }
         self.machine.handle(now, input);
         self.after_input(now);
+    }
+
+    /// A socket came into the machine from elsewhere, in whatever state it was there.
+    pub fn adopted(&mut self, name: M::Name) {
+        self.told.insert(name, None);
     }
 
     /// Gives the machine a command. It runs on the twin as well, if there is one, and must answer the same.
@@ -225,7 +231,7 @@ impl<M: Machine> Contract<M> {
             self.name
         );
         for (name, told) in &self.told {
-            if let Some(state) = self.machine.state(*name) {
+            if let (Some(state), Some(told)) = (self.machine.state(*name), told) {
                 assert_eq!(state, *told, "{}: socket {name:?} is in another state than it told", self.name);
             }
         }
@@ -311,17 +317,18 @@ impl<M: Machine> Contract<M> {
     }
 
     fn tell(&mut self, name: M::Name, event: &Event) {
-        let last = self.told.entry(name).or_default();
-        assert!(*last != State::Closed, "{}: {event:?} after Closed", self.name);
+        let last = self.told.entry(name).or_insert(Some(State::default()));
+        assert!(*last != Some(State::Closed), "{}: {event:?} after Closed", self.name);
         match event {
             Event::State(next) => {
-                assert!(last.may_become(*next), "{}: state {next:?} after {last:?}", self.name);
+                let is_legal = last.is_none_or(|last| last.may_become(*next));
+                assert!(is_legal, "{}: state {next:?} after {last:?}", self.name);
                 // The end is told by `Event::Closed`, which follows.
                 if *next != State::Closed {
-                    *last = *next;
+                    *last = Some(*next);
                 }
             }
-            Event::Closed(_) => *last = State::Closed,
+            Event::Closed(_) => *last = Some(State::Closed),
             _ => {}
         }
     }

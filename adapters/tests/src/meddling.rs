@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use steadfast_driver::runtime::{Acceptor, Endpoint, Link, Listening, NoRuntime, Runtime};
@@ -20,6 +20,8 @@ pub struct Meter {
     writes: AtomicUsize,
     piece: AtomicUsize,
     refusals: AtomicUsize,
+    resolved: Mutex<Option<Vec<SocketAddr>>>,
+    silent: Mutex<Option<SocketAddr>>,
 }
 
 impl Meter {
@@ -43,6 +45,27 @@ impl Meter {
     /// The next so many connections cannot be accepted: the system has no room.
     pub fn refuse(&self, count: usize) {
         self.refusals.store(count, Ordering::SeqCst);
+    }
+
+    /// Every host has these addresses.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn resolve_to(&self, addresses: Vec<SocketAddr>) {
+        *self.resolved.lock().expect("no panics under it") = Some(addresses);
+    }
+
+    /// Nobody answers at this address.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn silence(&self, address: SocketAddr) {
+        *self.silent.lock().expect("no panics under it") = Some(address);
+    }
+
+    fn is_silent(&self, endpoint: &Endpoint) -> bool {
+        let silent = *self.silent.lock().expect("no panics under it");
+        matches!(endpoint, Endpoint::Tcp(address) if Some(*address) == silent)
     }
 
     fn limit(&self, size: usize) -> usize {
@@ -70,10 +93,17 @@ impl<R: Runtime> Runtime for Meddling<R> {
     }
 
     async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        self.runtime.resolve(host, port).await
+        let resolved = self.meter.resolved.lock().expect("no panics under it").clone();
+        match resolved {
+            Some(addresses) => Ok(addresses),
+            None => self.runtime.resolve(host, port).await,
+        }
     }
 
     async fn dial(&self, endpoint: &Endpoint) -> io::Result<Self::Link> {
+        if self.meter.is_silent(endpoint) {
+            std::future::pending::<()>().await;
+        }
         Ok(Meddled { inner: self.runtime.dial(endpoint).await?, meter: self.meter.clone() })
     }
 

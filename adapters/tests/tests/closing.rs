@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
-use steadfast_adapter_tests::{Ends, Proxy, accept, config, connect, ends, listen, on_every_runtime, serve_at, text};
+use steadfast_adapter_tests::{
+    Ends, Proxy, accept, config, connect, ends, ends_with, listen, on_every_runtime, serve_at, text,
+};
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{CloseReason, Fate, NotConfirmed, Received, SendErrorKind, Socket, State};
 
@@ -20,6 +22,9 @@ on_every_runtime!(
     abort_hands_back_what_is_unconfirmed,
     a_close_that_the_peer_does_not_answer_becomes_an_abort,
     the_address_is_free_after_a_close,
+    an_abort_reaches_a_client_that_is_sending,
+    a_send_that_waits_ends_when_this_side_finishes,
+    a_close_with_messages_unread_waits_for_them_or_for_their_end,
 );
 
 async fn all(socket: &Socket) -> Vec<String> {
@@ -211,4 +216,43 @@ async fn the_address_is_free_after_a_close<R: Runtime>() {
     let next = serve_at::<R>(&url).await;
     assert_eq!(next.local_url(), url);
     drop((client, server));
+}
+
+async fn an_abort_reaches_a_client_that_is_sending<R: Runtime>() {
+    let mut manual = config();
+    manual.reconnect = false;
+    let Ends { client, server, listener: _listener } = ends_with::<R>(manual, config()).await;
+    // More than the server takes: its end of the link closes over bytes that nobody reads.
+    for _ in 0..4 {
+        client.send(vec![0; 4_000_000]).await.unwrap();
+    }
+    server.abort(CloseReason::app(1, "stop it"));
+    assert_eq!(client.closed().await.remote, Some(CloseReason::app(1, "stop it")));
+}
+
+async fn a_send_that_waits_ends_when_this_side_finishes<R: Runtime>() {
+    let mut small = config();
+    small.send_messages = 1;
+    let Ends { client, server: _server, listener: _listener } = ends_with::<R>(small, config()).await;
+    client.send("nobody takes it").await.unwrap();
+    let (sent, _) = zip(client.send("waits"), async { drop(client.finish()) }).await;
+    assert_eq!(sent.unwrap_err().kind, SendErrorKind::Closed);
+}
+
+async fn a_close_with_messages_unread_waits_for_them_or_for_their_end<R: Runtime>() {
+    for discard in [false, true] {
+        let Ends { client, server, listener: _listener } = ends::<R>().await;
+        server.send("unread").await.unwrap();
+        while client.stats().recv_queue_bytes == 0 {
+            futures_lite::future::yield_now().await;
+        }
+        let mut close = client.close(CloseReason::app(0, ""));
+        assert!(futures_lite::future::poll_once(&mut close).await.is_none());
+        if discard {
+            client.discard();
+        } else {
+            assert_eq!(text(&client).await, "unread");
+        }
+        assert!(zip(close, all(&server)).await.0.clean);
+    }
 }

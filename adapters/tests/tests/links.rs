@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 use steadfast_adapter_tests::{
-    Authority, Ends, Meddling, Meter, accept, config, connect, ends, listen, on_every_runtime, recv,
+    Authority, Ends, Meddling, Meter, Reserved, accept, config, connect, ends, listen, on_every_runtime, recv,
 };
 use steadfast_driver::runtime::Runtime;
-use steadfast_driver::{Connector, Listener};
+use steadfast_driver::{Change, Connector, Listener};
 
 on_every_runtime!(
     small_messages_sent_in_a_loop_share_writes,
@@ -16,6 +16,8 @@ on_every_runtime!(
     links_that_move_single_bytes_carry_everything,
     tls_links_that_move_small_pieces_carry_everything,
     a_server_without_room_for_another_link_goes_on_accepting,
+    every_address_of_a_host_is_tried,
+    an_address_that_does_not_answer_does_not_hold_up_the_next,
 );
 
 const COUNT: usize = 2000;
@@ -110,4 +112,31 @@ async fn a_server_without_room_for_another_link_goes_on_accepting<R: Runtime>() 
     let _server = accept(&listener).await;
     client.ready().await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(100), "it paused instead of trying without end");
+}
+
+async fn every_address_of_a_host_is_tried<R: Runtime>() {
+    let (listener, refusing) = (listen::<R>().await, [Reserved::default(), Reserved::default()]);
+    let meter = Meter::install();
+    let good = listener.local_url().strip_prefix("tcp://").unwrap().parse().unwrap();
+    meter.resolve_to(vec![refusing[0].address(), refusing[1].address(), good]);
+    let client = connect::<Meddling<R>>("tcp://any-host:1", config());
+    let _server = accept(&listener).await;
+    client.ready().await.unwrap();
+    let mut changes = client.changes();
+    while let Some(Some(change)) = futures_lite::future::poll_once(changes.next()).await {
+        assert!(!matches!(change, Change::LinkLost(_)), "it was one attempt: {change:?}");
+    }
+}
+
+async fn an_address_that_does_not_answer_does_not_hold_up_the_next<R: Runtime>() {
+    let (listener, silent) = (listen::<R>().await, Reserved::default());
+    let meter = Meter::install();
+    let good = listener.local_url().strip_prefix("tcp://").unwrap().parse().unwrap();
+    meter.silence(silent.address());
+    meter.resolve_to(vec![silent.address(), good]);
+    let started = Instant::now();
+    let client = connect::<Meddling<R>>("tcp://any-host:1", config());
+    let _server = accept(&listener).await;
+    client.ready().await.unwrap();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }

@@ -149,7 +149,7 @@ impl Socket {
     pub(super) fn drain_failed(&mut self) {
         let reason = CloseReason::protocol(ProtocolCode::GoingAway, "the server went away before all was drained");
         if self.is_client() {
-            self.ending = self.ending.take().filter(|_| !self.is_draining());
+            self.ending = self.ending.take().filter(|ending| !ending.reopens());
             self.say_farewell(&reason);
             self.lose_session(reason);
         } else {
@@ -160,6 +160,9 @@ impl Socket {
     /// The old session has ended cleanly: the next incarnation opens, and what was held leaves with it. False when no
     /// drain is under way.
     pub(super) fn reopen_after_drain(&mut self) -> bool {
+        if !self.ending.as_ref().is_some_and(|ending| ending.reopens()) {
+            return false;
+        }
         let Some(mut drain) = self.drain.take_if(|drain| drain.client) else { return false };
         let reason = CloseReason::protocol(ProtocolCode::GoingAway, "");
         self.drop_link(reason, true);

@@ -27,15 +27,30 @@ pub(crate) struct Ending {
     /// The changes of the gate that cover the close and its end.
     gate: u64,
     last_gate: Option<u64>,
+    /// It is the end of a drain, not the application's: the next incarnation follows.
+    reopens: bool,
 }
 
 impl Ending {
     fn new(deadline: Time, gate: u64) -> Ending {
-        Ending { local: None, remote: None, deadline, peer_drained: false, told_on: None, gate, last_gate: None }
+        Ending {
+            local: None,
+            remote: None,
+            deadline,
+            peer_drained: false,
+            told_on: None,
+            gate,
+            last_gate: None,
+            reopens: false,
+        }
     }
 
     pub(crate) fn rebase(&mut self, from: Time, to: Time) {
         self.deadline = self.deadline.rebase(from, to);
+    }
+
+    pub(crate) fn reopens(&self) -> bool {
+        self.reopens
     }
 
     /// What this side says in its CLOSE.
@@ -55,7 +70,11 @@ impl Socket {
             let waits = self.dialer.as_ref().is_none_or(|dialer| {
                 dialer.redial_at.is_some() || self.link.is_some() || (dialer.dialling && self.has_something_to_drain())
             });
-            self.begin_ending().local.get_or_insert(reason);
+            let ending = self.begin_ending();
+            if core::mem::take(&mut ending.reopens) {
+                ending.local = None;
+            }
+            ending.local.get_or_insert(reason);
             if let Some(link) = &mut self.link {
                 link.pending.close = true;
             }
@@ -138,7 +157,9 @@ impl Socket {
 
     /// The old session is drained of what was asked: it is closed, and the next incarnation follows.
     pub(super) fn close_drained(&mut self) {
-        self.begin_ending().local = Some(CloseReason::protocol(ProtocolCode::GoingAway, ""));
+        let ending = self.begin_ending();
+        ending.local = Some(CloseReason::protocol(ProtocolCode::GoingAway, ""));
+        ending.reopens = true;
         if let Some(link) = &mut self.link {
             link.pending.close = true;
         }

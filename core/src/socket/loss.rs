@@ -35,6 +35,7 @@ impl Socket {
             return;
         }
         self.collect_unconfirmed();
+        self.drain = None;
         self.fail_asks(false);
         let (incarnation, unconfirmed) = (self.incarnation, self.handback.len());
         self.tell(Event::SessionLost(Box::new(SessionLost { reason: reason.clone(), incarnation, unconfirmed })));

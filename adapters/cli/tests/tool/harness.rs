@@ -2,6 +2,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -86,8 +87,9 @@ impl Tool {
 
     /// Waits for a line of standard error with this in it.
     pub(crate) fn note(&mut self, part: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
         loop {
-            match self.stderr.recv_timeout(DEADLINE) {
+            match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.notes.push(text(line)),
                 Err(error) => panic!("no `{part}` on standard error: {error}; there is {:?}", self.notes),
             }
@@ -164,24 +166,31 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
-/// Carries bytes both ways until both sides have been quiet for so long. Both connections stay open.
-pub(crate) fn carry_until_quiet(one: &TcpStream, other: &TcpStream, quiet: Duration) {
+/// A free port and the connections that come to it.
+pub(crate) fn accepting() -> (String, Receiver<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let (sender, accepted) = channel();
+    thread::spawn(move || listener.incoming().flatten().try_for_each(|stream| sender.send(stream)));
+    (address, accepted)
+}
+
+/// Carries bytes both ways until it is told to stop. Both connections stay open.
+pub(crate) fn carry_until(stop: &AtomicBool, one: &TcpStream, other: &TcpStream) {
     let mut buffer = [0; 4096];
-    let mut last = Instant::now();
     for stream in [one, other] {
-        stream.set_read_timeout(Some(quiet / 4)).expect("a timeout");
+        stream.set_read_timeout(Some(Duration::from_millis(5))).expect("a timeout");
     }
-    while last.elapsed() < quiet {
+    while !stop.load(Ordering::Relaxed) {
         for (mut from, mut to) in [(one, other), (other, one)] {
             if let Ok(count @ 1..) = from.read(&mut buffer) {
                 to.write_all(&buffer[..count]).expect("the peer is there");
-                last = Instant::now();
             }
         }
     }
 }
 
-/// A proxy to `server` that resets each link after so many bytes in one direction, until `cuts` links are cut. Its
+/// A proxy to `server` that cuts each link after about so many bytes to the client, until `cuts` links are cut. Its
 /// address, and a receiver that yields once for each cut.
 pub(crate) fn cutting_proxy(server: &str, bytes: usize, cuts: usize) -> (String, Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -191,15 +200,14 @@ pub(crate) fn cutting_proxy(server: &str, bytes: usize, cuts: usize) -> (String,
         let mut left = cuts;
         for client in listener.incoming().flatten() {
             let Ok(server) = TcpStream::connect(&server) else { continue };
-            let limit = if left == 0 { usize::MAX } else { bytes + left * 7 % 11 };
+            let limit = if left == 0 { usize::MAX } else { bytes + 7 * left };
             let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { continue };
-            let down = thread::spawn(move || pump(from_server, client, usize::MAX));
-            pump(from_client, server, limit);
+            thread::spawn(move || pump(from_client, server, usize::MAX));
+            pump(from_server, client, limit);
             if left > 0 {
                 left -= 1;
                 let _ = sender.send(());
             }
-            drop(down);
         }
     });
     (address, done)

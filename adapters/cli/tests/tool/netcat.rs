@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::io::Read;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use crate::harness::{Tool, address, cutting_proxy};
+use crate::harness::{DEADLINE, Tool, accepting, address, carry_until, cutting_proxy, free_port};
 
 const ANY: &str = "tcp://127.0.0.1:0";
 
@@ -64,7 +65,7 @@ fn input_of_a_listener_waits_for_the_first_client() {
 
 #[test]
 fn a_client_that_is_started_first_waits_for_its_server() {
-    let port = crate::harness::free_port();
+    let port = free_port();
     let url = format!("tcp://127.0.0.1:{port}");
     let mut client = Tool::start(&["connect", &url]);
     client.feed(b"written before\n".to_vec());
@@ -78,7 +79,7 @@ fn a_client_that_is_started_first_waits_for_its_server() {
 #[test]
 fn every_line_comes_back_once_and_in_order_through_a_proxy_that_cuts() {
     let (_server, url) = Tool::listen(&[ANY, "--echo"]);
-    let (proxy, cuts) = cutting_proxy(address(&url), 9_000, 20);
+    let (proxy, cuts) = cutting_proxy(address(&url), 20_000, 20);
     let (lines, input) = numbered(20_000);
     let ended = Tool::run(&["connect", &format!("tcp://{proxy}")], input.as_bytes());
     assert_eq!(ended.code, Some(0), "{:?}", ended.stderr);
@@ -114,18 +115,23 @@ fn a_line_over_the_message_limit_is_refused_and_those_before_it_arrive() {
 
 #[test]
 fn a_link_that_falls_silent_is_given_up_after_the_timeout() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("tcp://{}", listener.local_addr().unwrap());
-    let (_server, server_url) = Tool::listen(&[ANY, "--echo", "--timeout", "300"]);
-    let mut client = Tool::start(&["connect", &url, "--timeout", "300"]);
-    // The first link passes the handshake and then nothing more: half open.
-    let (to_client, _) = listener.accept().unwrap();
-    let to_server = TcpStream::connect(address(&server_url)).unwrap();
-    crate::harness::carry_until_quiet(&to_client, &to_server, Duration::from_millis(50));
-    client.note("ready");
-    let (mut second, _) = listener.accept().unwrap();
+    let (_server, url) = Tool::listen(&[ANY, "--echo", "--timeout", "300"]);
+    let (proxy, accepted) = accepting();
+    let mut client = Tool::start(&["connect", &format!("tcp://{proxy}"), "--timeout", "300"]);
+    // The first link carries a line there and back, and then nothing more: half open.
+    let (to_client, to_server) = (accepted.recv_timeout(DEADLINE).unwrap(), TcpStream::connect(address(&url)).unwrap());
+    let fallen_silent = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| carry_until(&fallen_silent, &to_client, &to_server));
+        client.write(b"hello\n");
+        let echoed = client.line();
+        fallen_silent.store(true, Ordering::Relaxed);
+        assert_eq!(echoed, "hello");
+    });
     let note = client.note("disconnected");
     assert!(note.contains("silence"), "{note}");
+    let mut second = accepted.recv_timeout(DEADLINE).unwrap();
+    second.set_read_timeout(Some(DEADLINE)).unwrap();
     assert!(second.read(&mut [0; 16]).unwrap() > 0, "the client says hello again");
 }
 

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Waker};
 
-use steadfast::{LinkId, LinkKind, RecvBytes};
+use steadfast::{LinkId, LinkKind, RecvBytes, SocketId};
 
 use super::{Server, Stage};
 use crate::handle::lock;
@@ -14,6 +14,8 @@ pub(super) struct Door {
     task: Option<Waker>,
     flush: bool,
     hang_up: bool,
+    /// The socket of which it is known that the link will take its output.
+    pub(super) owner: Option<SocketId>,
 }
 
 /// What a link's task found at its door.
@@ -69,7 +71,11 @@ impl Server {
     pub(super) fn fill(&self, link: LinkId, batch: &mut Batch) -> bool {
         self.act(|inner, _| {
             let now = inner.clock.recent();
-            batch.fill(|| inner.machine.poll_transmit(now, link))
+            let drained = batch.fill(|| inner.machine.poll_transmit(now, link));
+            if drained {
+                inner.note_flushed(link);
+            }
+            drained
         })
     }
 
@@ -78,6 +84,7 @@ impl Server {
         self.act(|inner, wakes| {
             let now = inner.clock.read();
             inner.machine.handle_link_down(now, link);
+            inner.note_flushed(link);
             inner.doors.remove(&link);
             if inner.stage == Stage::Closing && inner.doors.is_empty() {
                 wakes.extend(inner.task.clone());

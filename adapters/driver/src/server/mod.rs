@@ -4,9 +4,10 @@
 //! doors of the links they concern, whose tasks are woken. There is no task in between.
 
 mod door;
+mod id_map;
 mod tasks;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker};
@@ -16,11 +17,12 @@ use steadfast::{
 };
 
 use crate::changes::Change;
-use crate::handle::{Access, CachedClock, Handle, lock};
+use crate::handle::{Access, CachedClock, Handle, Weight, lock};
 use crate::signals::Signals;
 use crate::wait::Alarms;
 use crate::wait_list::{WaitKey, WaitList, Wakes};
 use door::Door;
+use id_map::IdMap;
 
 pub(crate) use tasks::ServerTask;
 
@@ -31,8 +33,8 @@ pub(crate) struct Server {
 
 struct Inner {
     machine: Machine,
-    members: HashMap<SocketId, Member>,
-    doors: HashMap<LinkId, Door>,
+    members: IdMap<SocketId, Member>,
+    doors: IdMap<LinkId, Door>,
     last_link: u64,
     /// Clients that nobody has taken from the queue; the machine bounds how many wait.
     opens: VecDeque<OpenRequest>,
@@ -41,6 +43,8 @@ struct Inner {
     /// Sockets with a future that waits for everything to be confirmed.
     confirming: BTreeSet<SocketId>,
     waiting: WaitList<Awaited>,
+    /// The one socket whose last commands the machine was not looked at for.
+    unseen: Option<SocketId>,
     /// The server's own task, to be woken when it has something to do.
     task: Option<Waker>,
     /// It has been woken and has not run yet.
@@ -56,6 +60,8 @@ struct Member {
     handle: Weak<Handle>,
     /// The last handle has gone.
     released: bool,
+    /// Its link has been told of output that it has not taken yet.
+    flushing: bool,
 }
 
 /// What can be waited for.
@@ -82,14 +88,15 @@ impl Server {
     pub(crate) fn new(machine: Machine, clock: CachedClock) -> Arc<Server> {
         let inner = Inner {
             machine,
-            members: HashMap::new(),
-            doors: HashMap::new(),
+            members: IdMap::default(),
+            doors: IdMap::default(),
             last_link: 0,
             opens: VecDeque::new(),
             alarms: Alarms::default(),
             clock,
             confirming: BTreeSet::new(),
             waiting: WaitList::default(),
+            unseen: None,
             task: None,
             woken: false,
             armed: Time::MAX,
@@ -103,7 +110,18 @@ impl Server {
     /// # Panics
     /// When the socket was released: only its last handle does that.
     pub(crate) fn with<T>(&self, id: SocketId, command: impl FnOnce(&mut Access<'_>) -> T) -> T {
-        self.act(|inner, wakes| inner.with(id, command, wakes).expect("a socket lives as long as its handles"))
+        let mut wakes = Wakes::default();
+        let mut inner = lock(&self.inner);
+        let (value, looks) = inner.with(id, command, &mut wakes).expect("a socket lives as long as its handles");
+        if looks {
+            let alone = inner.unseen.is_none_or(|unseen| unseen == id);
+            let link = inner.attend(&mut wakes);
+            inner.note_flushing(id, link.filter(|_| alone));
+            wakes.extend(inner.task_to_wake());
+        }
+        drop(inner);
+        wakes.wake();
+        value
     }
 
     /// The last handle of a socket has gone.
@@ -121,9 +139,15 @@ impl Server {
             let now = inner.clock.read();
             let id = inner.machine.accept(now, open)?;
             let handle = Handle::of_server(self.clone(), id);
-            inner
-                .members
-                .insert(id, Member { signals: Signals::default(), handle: Arc::downgrade(&handle), released: false });
+            inner.members.insert(
+                id,
+                Member {
+                    signals: Signals::default(),
+                    handle: Arc::downgrade(&handle),
+                    released: false,
+                    flushing: false,
+                },
+            );
             Ok(handle)
         })
     }
@@ -208,27 +232,65 @@ impl Server {
 }
 
 impl Inner {
-    fn with<T>(&mut self, id: SocketId, command: impl FnOnce(&mut Access<'_>) -> T, wakes: &mut Wakes) -> Option<T> {
+    /// Runs a command on one socket; answers whether the machine is to be looked at now, too.
+    fn with<T>(
+        &mut self,
+        id: SocketId,
+        command: impl FnOnce(&mut Access<'_>) -> T,
+        wakes: &mut Wakes,
+    ) -> Option<(T, bool)> {
         let Inner { machine, members, alarms, clock, confirming, .. } = self;
-        let (machine, Member { signals, .. }) = machine.socket_mut(id).zip(members.get_mut(&id))?;
-        let value = command(&mut Access { machine, signals, alarms, clock });
+        let (machine, Member { signals, flushing, .. }) = machine.socket_mut(id).zip(members.get_mut(&id))?;
+        let ack_delay = machine.config().ack_delay;
+        let mut access = Access::new(machine, signals, alarms, clock);
+        let value = command(&mut access);
+        let (weight, startled) = (access.weight, access.startled);
+        let will_look = match weight {
+            Weight::Full => false,
+            Weight::Sent => *flushing,
+            Weight::Received => *flushing || self.woken || self.armed <= clock.recent() + ack_delay,
+        };
+        if startled {
+            signals.waiting.wake_all(wakes);
+        }
+        if will_look && self.unseen.is_none_or(|unseen| unseen == id) {
+            self.unseen = Some(id);
+            return Some((value, false));
+        }
         if signals.awaits_confirmation() {
             confirming.insert(id);
         }
         wakes.discard(signals.waiting.take_discarded());
-        Some(value)
+        Some((value, true))
     }
 
-    /// Looks at what the machine wants.
-    fn attend(&mut self, wakes: &mut Wakes) {
+    /// Looks at what the machine wants; answers the last link that is to be flushed.
+    fn attend(&mut self, wakes: &mut Wakes) -> Option<LinkId> {
+        self.unseen = None;
+        let mut flushed = None;
         loop {
             if let Some(event) = self.machine.poll_event() {
                 self.on_event(event, wakes);
             } else if let Some(action) = self.machine.poll_link_action() {
-                self.on_action(&action, wakes);
+                flushed = self.on_action(&action, wakes).or(flushed);
             } else {
-                return;
+                return flushed;
             }
+        }
+    }
+
+    /// What the socket sends from now on goes with what the link has been told of.
+    fn note_flushing(&mut self, id: SocketId, link: Option<LinkId>) {
+        if let Some(door) = link.and_then(|link| self.doors.get_mut(&link)) {
+            door.owner = Some(id);
+            self.members.entry(id).and_modify(|member| member.flushing = true);
+        }
+    }
+
+    /// The link has taken all, or is gone: what its socket sends from now on it has to be told of.
+    fn note_flushed(&mut self, link: LinkId) {
+        if let Some(owner) = self.doors.get_mut(&link).and_then(|door| door.owner.take()) {
+            self.members.entry(owner).and_modify(|member| member.flushing = false);
         }
     }
 
@@ -256,11 +318,15 @@ impl Inner {
         }
     }
 
-    fn on_action(&mut self, action: &LinkAction, wakes: &mut Wakes) {
-        let (LinkAction::Flush(link) | LinkAction::HangUp(link)) = action else { return };
-        if let Some(door) = self.doors.get_mut(link) {
-            wakes.extend(door.knock(matches!(action, LinkAction::HangUp(_))));
+    /// Answers the link that is to be flushed.
+    fn on_action(&mut self, action: &LinkAction, wakes: &mut Wakes) -> Option<LinkId> {
+        let (LinkAction::Flush(link) | LinkAction::HangUp(link)) = action else { return None };
+        let hang_up = matches!(action, LinkAction::HangUp(_));
+        if hang_up {
+            self.note_flushed(*link);
         }
+        wakes.extend(self.doors.get_mut(link)?.knock(hang_up));
+        (!hang_up).then_some(*link)
     }
 
     /// Forgets a socket that has ended and of which nobody holds a handle.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast::{Config, LinkId, Server, ServerConfig, ServerEvent, Socket, SocketId};
+use steadfast::{Config, LinkId, Server, ServerConfig, ServerEvent, Snapshot, Socket, SocketId};
 
 use crate::conditions::{Break, Side};
 use crate::contract::Contract;
@@ -124,10 +124,27 @@ impl World {
         (client, server)
     }
 
-    /// A client's state, as its process would write it down when it has taken all events.
-    pub fn freeze(&mut self, client: End) -> Vec<u8> {
-        self.drain(client.host());
-        freeze(self.socket(client), self.now)
+    /// The state of an end, as its process would write it down when it has taken all events.
+    pub fn freeze(&mut self, end: End) -> Vec<u8> {
+        self.drain(end.host());
+        freeze(self.socket(end), self.now)
+    }
+
+    /// Brings a server's end that was written down into a server of the same instance. `None` when it is there already.
+    ///
+    /// # Panics
+    /// When the bytes are no snapshot.
+    pub fn adopt(&mut self, server: ServerIx, client: End, state: &[u8]) -> Option<End> {
+        let End::Client(ix) = client else { panic!("{client:?} is not a client") };
+        let snapshot: Snapshot = postcard::from_bytes(state).expect("bytes of a snapshot");
+        let now = self.now;
+        let host = self.host_of(server);
+        let id = host.contract.command(now, |server| server.restore_socket(now, snapshot.clone())).ok()?;
+        host.contract.adopted(id);
+        host.sockets.entry(id).or_default();
+        host.clients.insert(id, ix);
+        self.settle(HostId::Server(server));
+        Some(End::Server(server, id))
     }
 
     /// Ends a client's process without a word to its machine and starts it again from written state, with the

@@ -1,0 +1,171 @@
+//! The gate for durable sessions: what may leave, and when.
+
+use std::time::Duration;
+
+use steadfast::{Config, Event, LaneId, SendOptions, ServerConfig, State};
+use steadfast_sim::{ADDRESS, Break, End, Side, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn durable() -> ServerConfig {
+    let mut config = ServerConfig::default();
+    config.socket.durable = true;
+    config
+}
+
+/// Everything done so far may leave.
+fn commit(world: &mut World, end: End) {
+    let stage = world.with(end, |socket, now| socket.stage(now));
+    world.with(end, |socket, now| socket.commit(now, stage));
+}
+
+/// A client that is ready, and the server's end behind its gate.
+fn pair() -> (World, End, End) {
+    let mut world = World::new(1);
+    world.serve(ADDRESS, durable());
+    let client = world.client(Config::default());
+    world.run_for(SECOND);
+    let server = world.server_ends()[0];
+    commit(&mut world, server);
+    world.run_for(SECOND);
+    assert_eq!(world.state(client), State::Ready);
+    (world, client, server)
+}
+
+#[test]
+fn the_welcome_waits_for_its_commit() {
+    let mut world = World::new(1);
+    world.start_tape();
+    world.serve(ADDRESS, durable());
+    let client = world.client(Config::default());
+    world.run_for(5 * SECOND);
+    let link = world.link_of(client).unwrap();
+    assert_eq!(world.tape(link, Side::Client), b"");
+    assert_eq!(world.state(client), State::Connecting);
+    let server = world.server_ends()[0];
+    commit(&mut world, server);
+    world.run_for(SECOND);
+    assert_eq!(world.state(client), State::Ready);
+}
+
+#[test]
+fn data_waits_for_its_commit() {
+    let (mut world, client, server) = pair();
+    world.send(server, "one").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(client), Vec::<String>::new());
+    let stage = world.with(server, |socket, now| socket.stage(now));
+    world.send(server, "two").unwrap();
+    world.with(server, |socket, now| socket.commit(now, stage));
+    world.run_for(SECOND);
+    assert_eq!(world.texts(client), ["one"], "what came after the stage is not covered");
+    commit(&mut world, server);
+    world.run_for(SECOND);
+    assert_eq!(world.texts(client), ["two"]);
+}
+
+#[test]
+fn consumed_waits_for_its_commit() {
+    let (mut world, client, server) = pair();
+    let options = SendOptions { receipt: true, ..SendOptions::default() };
+    let id = world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, "taken".into(), &options)).unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(server), ["taken"]);
+    world.run_for(30 * SECOND);
+    assert!(!world.events(client).contains(&Event::Confirmed(id)));
+    commit(&mut world, server);
+    world.run_for(SECOND);
+    assert!(world.events(client).contains(&Event::Confirmed(id)));
+}
+
+#[test]
+fn a_new_epoch_waits_for_its_commit() {
+    let (mut world, client, server) = pair();
+    world.break_link(world.link_of(client).unwrap(), Break::Reset);
+    world.run_for(5 * SECOND);
+    assert_ne!(world.state(client), State::Ready);
+    commit(&mut world, server);
+    world.run_until("resumed", 20 * SECOND, |world| world.state(client) == State::Ready);
+}
+
+#[test]
+fn a_close_and_its_end_wait_for_their_commits() {
+    let (mut world, client, server) = pair();
+    world.close(server, 1, "bye");
+    world.run_for(SECOND);
+    assert!(!world.events(client).iter().any(|event| matches!(event, Event::Closing(_))));
+    let limit = world.now() + 5 * SECOND;
+    while world.state(client) != State::Closed {
+        assert!(world.now() < limit);
+        if world.state(server) != State::Closed {
+            commit(&mut world, server);
+        }
+        world.run_for(Duration::from_millis(100));
+    }
+    assert!(world.closed(client).unwrap().clean);
+}
+
+#[test]
+fn with_the_gate_held_neither_data_nor_consumed_leaves_whatever_else_happens() {
+    for seed in 0..50 {
+        let (mut world, client, server) = pair();
+        world.start_tape();
+        let mark = "held back";
+        let options = SendOptions { receipt: true, ..SendOptions::default() };
+        for _ in 0..20 {
+            world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, "up".into(), &options)).unwrap();
+            world.send(server, mark).unwrap();
+            world.texts(server);
+            match world.rng().below(4) + seed % 2 {
+                0 => world.with(client, |socket, now| socket.reconnect_now(now)),
+                1 => world.with(server, |socket, now| socket.disconnect(now)),
+                _ => {}
+            }
+            world.run_for(Duration::from_millis(300));
+        }
+        assert!(!world.events(client).iter().any(|event| matches!(event, Event::Confirmed(_))), "seed {seed}");
+        assert_eq!(world.texts(client), Vec::<String>::new());
+        for link in world.live_links() {
+            let tape = world.tape(link, Side::Client);
+            assert!(!tape.windows(mark.len()).any(|window| window == mark.as_bytes()), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_durable_session_goes_on_in_another_process_from_its_last_commit() {
+    let mut world = World::new(1);
+    let first = world.serve(ADDRESS, durable());
+    let client = world.client(Config::default());
+    world.run_for(SECOND);
+    let server = world.server_ends()[0];
+    commit(&mut world, server);
+    world.run_for(SECOND);
+    world.send(client, "taken and committed").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(server), ["taken and committed"]);
+    world.send(server, "committed").unwrap();
+    let record = commit_record(&mut world, server);
+    world.run_for(SECOND);
+    world.send(client, "taken and not committed").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(server), ["taken and not committed"]);
+    world.stop(first, Break::Reset);
+    let second = world.serve(ADDRESS, durable());
+    let end = world.adopt(second, client, &record).expect("a session that is not here");
+    for _ in 0..30 {
+        commit(&mut world, end);
+        world.run_for(SECOND);
+    }
+    assert_eq!(world.state(client), State::Ready);
+    assert_eq!(world.texts(end), ["taken and not committed"], "it was not covered, so it comes again");
+    assert_eq!(world.texts(client), ["committed"]);
+}
+
+/// Commits and gives what a durable store would hold then.
+fn commit_record(world: &mut World, end: End) -> Vec<u8> {
+    let stage = world.with(end, |socket, now| socket.stage(now));
+    let record = world.freeze(end);
+    world.with(end, |socket, now| socket.commit(now, stage));
+    record
+}

@@ -1,0 +1,274 @@
+//! Peers and bystanders that do not keep to the protocol.
+
+use std::time::{Duration, Instant};
+
+use steadfast::{Code, Config, Event, LaneId, ProtocolCode, ServerConfig, State};
+use steadfast_sim::{ADDRESS, Break, End, ServerIx, Side, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ix(end: End) -> ServerIx {
+    let End::Server(ix, _) = end else { panic!("{end:?} is not a server's") };
+    ix
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+fn packet(body: &[u8]) -> Vec<u8> {
+    [varint(body.len() as u64), body.to_vec()].concat()
+}
+
+/// A DATA frame.
+fn data(lane: u64, offset: u64, payload: &[u8]) -> Vec<u8> {
+    [vec![0x02], varint(lane), varint(offset), varint(payload.len() as u64), payload.to_vec()].concat()
+}
+
+/// The first packet of a tape, with its length in front.
+fn first_packet(tape: &[u8]) -> &[u8] {
+    let bytes = 1 + tape.iter().position(|byte| byte & 0x80 == 0).expect("a length");
+    let len = tape[..bytes].iter().rev().fold(0, |len, byte| len << 7 | usize::from(byte & 0x7F));
+    &tape[..bytes + len]
+}
+
+/// The codes with which links of the server's end were lost.
+fn losses(world: &mut World, end: End) -> Vec<Code> {
+    let code = |event| match event {
+        Event::LinkLost(loss) => Some(loss.reason.code),
+        _ => None,
+    };
+    world.events(end).into_iter().filter_map(code).collect()
+}
+
+#[test]
+fn garbage_on_a_new_link_is_hung_up_and_harms_nobody() {
+    for seed in 0..200 {
+        let mut world = World::new(seed);
+        let server = world.serve(ADDRESS, ServerConfig::default());
+        let (client, end) = world.connected(Config::default());
+        let garbage = world.raw_link(server);
+        world.run_for(SECOND);
+        let len = world.rng().size(1..=3000);
+        let mut bytes = world.rng().bytes(len);
+        if seed % 2 == 0 {
+            // Let it look like a handshake for a while.
+            let head = [&[0x80 | (len as u8 & 0x7F), 1 + (len >> 7) as u8, 0xD3][..], b"sfd", &[1 + (seed % 3) as u8]].concat();
+            bytes.splice(..0, head);
+        }
+        world.inject(garbage, Side::Server, bytes);
+        world.run_for(ServerConfig::default().hello_timeout + SECOND);
+        assert!(world.is_link_down(garbage, Side::Server), "seed {seed}");
+        world.send(client, "unharmed").unwrap();
+        world.run_for(SECOND);
+        assert_eq!(world.texts(end), ["unharmed"]);
+        assert_eq!(world.server(server).len(), 1);
+    }
+}
+
+#[test]
+fn garbage_inside_a_session_ends_the_link_and_the_session_resumes() {
+    for (number, garbage) in [
+        packet(&[0x7E, 1, 2, 3]),
+        packet(&[0x02, 0]),
+        vec![0xFF; 20],
+        packet(&data(0, u64::MAX - 2, b"overflow")),
+        vec![0x80, 0x00],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut world, client, server) = World::pair(1);
+        world.run_for(SECOND);
+        world.events(server);
+        world.inject(world.link_of(client).unwrap(), Side::Server, garbage);
+        world.send(client, "after").unwrap();
+        world.run_for(5 * SECOND);
+        assert_eq!(losses(&mut world, server).len(), 1, "garbage {number}");
+        assert_eq!(world.texts(server), ["after"], "garbage {number}");
+    }
+}
+
+#[test]
+fn violations_without_progress_close_the_socket_with_the_code() {
+    let (mut world, client, server) = World::pair(1);
+    for _ in 0..50 {
+        if world.state(server) == State::Closed {
+            break;
+        }
+        if let Some(link) = world.link_of(client) {
+            world.inject(link, Side::Server, packet(&[0x7E]));
+        }
+        world.run_for(15 * SECOND);
+    }
+    let closed = world.closed(server).expect("closed").clone();
+    let codes = [closed.local, closed.remote].map(|reason| reason.map(|reason| reason.code));
+    assert!(codes.contains(&Some(Code::Protocol(ProtocolCode::UnknownFrame))), "{codes:?}");
+}
+
+#[test]
+fn a_frame_far_ahead_of_the_window_costs_neither_time_nor_memory() {
+    let (mut world, client, server) = World::pair(1);
+    world.run_for(SECOND);
+    world.events(server);
+    let start = Instant::now();
+    world.inject(world.link_of(client).unwrap(), Side::Server, packet(&data(0, 5_000_000_000, b"far")));
+    world.run_for(Duration::from_millis(1));
+    assert_eq!(world.socket(server).stats().recv_queue_bytes, 0);
+    world.run_for(SECOND);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(losses(&mut world, server), [Code::Protocol(ProtocolCode::FlowControl)]);
+}
+
+#[test]
+fn a_gap_inside_the_window_is_filled_by_the_resume() {
+    let (mut world, client, server) = World::pair(1);
+    world.run_for(SECOND);
+    // Bytes 3..6 of a stream of which the rest never comes on this link: a record of 4 bytes would begin at 0.
+    world.inject(world.link_of(client).unwrap(), Side::Server, packet(&data(0, 3, b"xyz")));
+    world.run_for(SECOND);
+    assert_eq!(world.recv(server), None);
+    assert_eq!(world.state(client), State::Ready);
+}
+
+#[test]
+fn a_length_alone_allocates_nothing_and_too_long_a_packet_ends_the_link() {
+    let mut world = World::new(1);
+    let server = world.serve(ADDRESS, ServerConfig::default());
+    let link = world.raw_link(server);
+    world.run_for(SECOND);
+    world.inject(link, Side::Server, varint(u64::MAX));
+    world.run_for(Duration::from_millis(10));
+    assert!(world.is_link_down(link, Side::Server));
+}
+
+#[test]
+fn a_replayed_open_costs_the_socket_that_it_made_a_link_at_most() {
+    let mut world = World::new(1);
+    let server = world.serve(ADDRESS, ServerConfig::default());
+    world.start_tape();
+    let (client, end) = world.connected(Config::default());
+    let hello = world.tape(world.link_of(client).unwrap(), Side::Server).to_vec();
+    for _ in 0..5 {
+        let link = world.raw_link(server);
+        world.run_for(SECOND);
+        world.inject(link, Side::Server, hello.clone());
+        world.run_for(SECOND);
+    }
+    world.send(client, "still here").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.state(client), State::Ready);
+    assert_eq!(world.texts(end), ["still here"]);
+}
+
+#[test]
+fn a_replayed_resume_does_not_take_over() {
+    let (mut world, client, server) = World::pair(1);
+    world.start_tape();
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    let hello = world.tape(world.link_of(client).unwrap(), Side::Server).to_vec();
+    assert!(!hello.is_empty());
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    let link = world.link_of(client).unwrap();
+    let replay = world.raw_link(ix(server));
+    world.run_for(SECOND);
+    world.inject(replay, Side::Server, hello);
+    world.run_for(SECOND);
+    assert_eq!(world.link_of(client), Some(link), "an older epoch is fenced");
+    assert!(!world.tape(replay, Side::Client).is_empty(), "and is told so");
+    world.send(client, "still here").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(server), ["still here"]);
+}
+
+#[test]
+fn a_wrong_proof_and_an_unknown_session_get_the_same_answer() {
+    let (mut world, client, server) = World::pair(1);
+    world.start_tape();
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    let hello = world.tape(world.link_of(client).unwrap(), Side::Server).to_vec();
+    // The proof is the last field of the HELLO, which is the first packet.
+    let packet = first_packet(&hello);
+    let session = *world.socket(client).session_id().unwrap().as_bytes();
+    let at = packet.windows(24).position(|window| window == session).expect("the session's id");
+    let mut answers = Vec::new();
+    for flip in [packet.len() - 1, at + 20] {
+        let mut forged = packet.to_vec();
+        forged[flip] ^= 1;
+        let link = world.raw_link(ix(server));
+        world.run_for(SECOND);
+        world.inject(link, Side::Server, forged);
+        world.run_for(SECOND);
+        assert!(world.is_link_down(link, Side::Server));
+        answers.push(world.tape(link, Side::Client).to_vec());
+    }
+    assert!(!answers[0].is_empty());
+    assert_eq!(answers[0], answers[1]);
+    world.send(client, "unharmed").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(server), ["unharmed"]);
+}
+
+#[test]
+fn a_client_does_not_believe_a_stranger_that_its_session_is_gone() {
+    // A stranger on the way answers the resume with the UNKNOWN of another HELLO: the nonce does not match.
+    let (mut world, client, server) = World::pair(1);
+    world.start_tape();
+    let stranger = world.raw_link(ix(server));
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    let mut hello = first_packet(world.tape(world.link_of(client).unwrap(), Side::Server)).to_vec();
+    *hello.last_mut().expect("a byte") ^= 1;
+    world.inject(stranger, Side::Server, hello);
+    world.run_for(SECOND);
+    let unknown = world.tape(stranger, Side::Client).to_vec();
+    assert!(!unknown.is_empty());
+    world.break_link(world.link_of(client).unwrap(), Break::Reset);
+    world.run_until("a new link", SECOND, |world| world.link_of(client).is_some());
+    world.inject(world.link_of(client).unwrap(), Side::Client, unknown);
+    world.send(client, "kept").unwrap();
+    world.run_for(20 * SECOND);
+    assert_ne!(world.state(client), State::Closed);
+    assert_eq!(world.texts(server), ["kept"]);
+}
+
+#[test]
+fn links_that_never_speak_are_bounded_and_end() {
+    let mut config = ServerConfig::default();
+    config.max_unknown_links = 10;
+    let mut world = World::new(1);
+    let server = world.serve(ADDRESS, config);
+    let links: Vec<_> = (0..50).map(|_| world.raw_link(server)).collect();
+    world.run_for(SECOND);
+    let open = links.iter().filter(|link| !world.is_link_down(**link, Side::Server)).count();
+    assert_eq!(open, 10);
+    world.run_for(11 * SECOND);
+    assert!(links.iter().all(|link| world.is_link_down(*link, Side::Server)));
+    world.connected(Config::default());
+}
+
+#[test]
+fn a_restored_older_copy_cannot_write_over_what_was_confirmed() {
+    let (mut world, client, server) = World::pair(1);
+    let old = world.freeze(client);
+    world.send(client, "confirmed").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(server), ["confirmed"]);
+    world.run_for(SECOND);
+    world.restart(client, &old, Break::Reset);
+    world.send(client, "CONFIRMED").unwrap();
+    world.run_for(30 * SECOND);
+    let code = world.closed(client).and_then(|closed| closed.reason().map(|reason| reason.code));
+    assert_eq!(code, Some(Code::Protocol(ProtocolCode::StateMismatch)));
+    assert_eq!(world.texts(server), Vec::<String>::new());
+    assert!(world.socket(server).is_confirmed(LaneId::MAIN));
+}
