@@ -13,6 +13,7 @@ use super::memory::keep;
 const BLOCK: usize = 32 * 64;
 /// What a piece costs beside its bytes, and a block, in bytes.
 const PIECE_OVERHEAD: usize = 96;
+#[cfg(test)]
 const BLOCK_OVERHEAD: usize = size_of::<Block>() + 64;
 /// What pieces may cost beyond twice the range that they span, in bytes.
 const ALLOWANCE: usize = 4096;
@@ -153,6 +154,7 @@ impl Assembler {
         Some((bytes, end - within))
     }
 
+    #[cfg(test)]
     /// Bytes of heap behind it, about: maps are counted as if their nodes were half full.
     pub(super) fn allocated(&self) -> usize {
         self.cost + self.blocks.len() * (BLOCK + BLOCK_OVERHEAD)

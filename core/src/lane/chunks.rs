@@ -158,6 +158,7 @@ impl Chunks {
         }
     }
 
+    #[cfg(test)]
     /// Bytes of heap behind it, as far as it can tell.
     pub(super) fn allocated(&self) -> usize {
         let chunks: usize = self.frozen.iter().map(Bytes::len).sum();

@@ -210,6 +210,7 @@ impl Ledger {
         records
     }
 
+    #[cfg(test)]
     /// Bytes of heap behind it.
     pub(super) fn allocated(&self) -> usize {
         self.records.capacity() * size_of::<Entry>()

@@ -452,6 +452,7 @@ impl RecvBuffer {
         }
     }
 
+    #[cfg(test)]
     /// Bytes of heap behind it, as far as it can tell.
     pub(crate) fn allocated(&self) -> usize {
         let pieces: usize = self.ready.iter().chain([&self.fresh]).map(Bytes::len).sum();

@@ -108,6 +108,7 @@ impl SendBuffer {
         self.acked
     }
 
+    #[cfg(test)]
     /// The end of the stream, without what waits.
     pub(crate) fn end(&self) -> u64 {
         self.ledger.end()
@@ -135,6 +136,7 @@ impl SendBuffer {
         self.ledger.cursor() < self.limit.min(self.gate) && self.is_pending()
     }
 
+    #[cfg(test)]
     /// Whether only credit is missing.
     pub(crate) fn is_blocked(&self) -> bool {
         (self.limit..self.gate).contains(&self.ledger.cursor()) && self.is_pending()
@@ -414,6 +416,14 @@ impl SendBuffer {
         self.chunks.seek((offset - self.confirmed()) as usize);
     }
 
+    /// Transmits nothing again of what the peer has received.
+    pub(crate) fn skip(&mut self, received: u64) {
+        if received > self.ledger.cursor() {
+            self.rewind(received);
+        }
+    }
+
+    #[cfg(test)]
     /// Bytes of heap behind it, as far as it can tell.
     pub(crate) fn allocated(&self) -> usize {
         let rare = |rare: &Rare| size_of::<Rare>() + rare.waiting.allocated() + rare.tags.allocated();

@@ -70,6 +70,7 @@ impl Tail {
         Some(if wasteful { Bytes::copy_from_slice(&whole) } else { Bytes::from(whole) })
     }
 
+    #[cfg(test)]
     /// Bytes of heap behind it.
     pub(super) fn allocated(&self) -> usize {
         self.bytes.capacity()

@@ -195,6 +195,7 @@ impl WaitingQueue {
         }
     }
 
+    #[cfg(test)]
     /// Bytes of heap behind it, about: maps are counted as if their nodes were half full.
     pub(super) fn allocated(&self) -> usize {
         let content = |item: &Item| {

@@ -8,7 +8,7 @@ use super::{OpenId, OpenRequest, Server, ServerEvent, SocketId};
 use crate::code::ProtocolCode;
 use crate::ids::{LinkId, SessionId};
 use crate::link::LinkAction;
-use crate::socket::{Refusal, reject};
+use crate::socket::{Refusal, Resume, Socket, reject};
 use crate::time::Time;
 use crate::wire::{Deframer, Handshake, Hello, HelloKind, Packet, Params, WireError, decode_handshake};
 
@@ -278,11 +278,11 @@ impl Server {
             };
         };
         let now = self.now;
-        let Some(socket) = self.table.get_dirty(id).filter(|socket| socket.proves(&resume.proof, &resume.mac)) else {
+        let secret = self.table.get(id).and_then(Socket::secret).copied().filter(|secret| resume.is_proven_by(secret));
+        let Some((socket, secret)) = self.table.get_dirty(id).zip(secret) else {
             return self.refuse(link, nonce, &unknown, None);
         };
-        let secret = socket.secret().copied();
-        match socket.resume(now, link, deframer, &resume.hello, nonce, resume.epoch, &resume.lanes) {
+        match socket.resume(now, deframer, &resume) {
             Ok(()) => {
                 socket.hear_rest(link);
                 self.table.own(link, id);
@@ -291,8 +291,7 @@ impl Server {
                 }
             }
             Err(refusal) => {
-                let proof = secret.as_ref().map(|secret| (secret, &resume.hello[..]));
-                self.refuse(link, nonce, &refusal, proof);
+                self.refuse(link, nonce, &refusal, Some((&secret, &resume.hello)));
             }
         }
     }
@@ -346,26 +345,5 @@ impl Server {
                 },
             }
         }
-    }
-}
-
-/// A HELLO that wants to resume.
-struct Resume {
-    link: LinkId,
-    nonce: [u8; 16],
-    auth: Bytes,
-    session: SessionId,
-    epoch: u64,
-    lanes: crate::wire::LaneStates,
-    mac: crate::crypto::Mac,
-    /// What the MAC covers.
-    proof: Bytes,
-    /// The whole packet, which the answer's MAC covers.
-    hello: Bytes,
-}
-
-impl Resume {
-    fn is_proven_by(&self, secret: &[u8; 32]) -> bool {
-        crate::crypto::MacKey::client(secret).verify(&[], &self.proof, &self.mac)
     }
 }

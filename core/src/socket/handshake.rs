@@ -93,6 +93,28 @@ impl Peer {
     }
 }
 
+/// A HELLO that wants to resume.
+pub(crate) struct Resume {
+    pub(crate) link: LinkId,
+    pub(crate) nonce: [u8; 16],
+    pub(crate) auth: Bytes,
+    pub(crate) session: SessionId,
+    pub(crate) epoch: u64,
+    pub(crate) lanes: LaneStates,
+    pub(crate) mac: Mac,
+    /// What the MAC covers.
+    pub(crate) proof: Bytes,
+    /// The whole packet, which the answer's MAC covers.
+    pub(crate) hello: Bytes,
+}
+
+impl Resume {
+    /// Whether it comes from one who knows the session's secret.
+    pub(crate) fn is_proven_by(&self, secret: &[u8; 32]) -> bool {
+        MacKey::client(secret).verify(&[], &self.proof, &self.mac)
+    }
+}
+
 /// Both sides.
 impl Socket {
     fn attach(&mut self, link: LinkId, phase: Phase, opening: Bytes) {
@@ -328,11 +350,6 @@ impl Socket {
         self.settle();
     }
 
-    /// Whether a HELLO proves to come from the session's client.
-    pub(crate) fn proves(&self, packet: &[u8], mac: &Mac) -> bool {
-        self.session.as_ref().is_some_and(|session| MacKey::client(&session.secret).verify(&[], packet, mac))
-    }
-
     /// Whether the client has shown that it knows the session.
     pub(crate) fn was_heard(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.heard)
@@ -353,20 +370,13 @@ impl Socket {
         self.session.as_ref().map(|session| &session.secret)
     }
 
-    /// Resumes on this link, after [`Socket::proves`]: a greater epoch takes over, also from a link that looks alive.
+    /// Resumes on this link, after [`Resume::is_proven_by`]: a greater epoch takes over, also from a link that looks alive.
     ///
     /// # Errors
     /// When the epoch is not greater, or the states cannot be; in the latter case the session is lost.
-    pub(crate) fn resume(
-        &mut self,
-        now: Time,
-        link: LinkId,
-        deframer: Deframer,
-        hello: &[u8],
-        nonce: [u8; 16],
-        epoch: u64,
-        states: &LaneStates,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn resume(&mut self, now: Time, deframer: Deframer, resume: &Resume) -> Result<(), Refusal> {
+        let Resume { link, nonce, epoch, lanes: states, hello, .. } = resume;
+        let (link, nonce, epoch) = (*link, *nonce, *epoch);
         self.tick(now);
         if self.session.as_ref().is_none_or(|session| epoch <= session.epoch) {
             return Err(self.fenced());

@@ -571,7 +571,7 @@ impl Lanes {
             let unseen = self.side.nth(number).is_some_and(|nth| nth > states.seen);
             if number == MAIN
                 || (unseen && lane.send.acked() > 0)
-                || (!unseen && !(lane.send.is_finishing() && lane.recv.is_finished()))
+                || !(unseen || lane.send.is_finishing() && lane.recv.is_finished())
             {
                 return Err("a lane that the peer does not know any more");
             }
@@ -599,6 +599,8 @@ impl Lanes {
                         let _ = send.on_report(state.received, state.consumed, state.limit, confirmed);
                         if rewind {
                             send.rewind(state.received);
+                        } else {
+                            send.skip(state.received);
                         }
                     });
                 }

@@ -39,7 +39,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use gate::Stage;
-pub(crate) use handshake::{Refusal, reject};
+pub(crate) use handshake::{Refusal, Resume, reject};
 pub use snapshot::Snapshot;
 pub use state::State;
 pub use stats::Stats;

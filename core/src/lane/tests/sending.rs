@@ -121,7 +121,8 @@ fn staging_moves_what_waits_behind_the_gate() {
 #[test]
 fn reports_that_cannot_be_are_refused() {
     let mut send = buffer([message(98), message(98)]);
-    (transmit(&mut send, 100), transmit(&mut send, 50));
+    transmit(&mut send, 100);
+    transmit(&mut send, 50);
     assert_eq!(report(&mut send, 151, 0), Err(Mismatch::Received { received: 151, sent: 150 }));
     assert_eq!(report(&mut send, 100, 101), Err(Mismatch::Consumed { consumed: 101, received: 100 }));
     assert_eq!(report(&mut send, 120, 50), Err(Mismatch::Inside { consumed: 50 }));
@@ -189,7 +190,8 @@ fn replacing_for_ever_costs_nothing() {
 #[test]
 fn a_new_link_transmits_again_from_what_was_received() {
     let mut send = buffer([message(98), message(98)]);
-    (transmit(&mut send, 100), transmit(&mut send, 50));
+    transmit(&mut send, 100);
+    transmit(&mut send, 50);
     send.rewind(120);
     assert_eq!((transmit(&mut send, 10), send.resent()), (Some((120, 10)), 10));
     assert_eq!((transmit(&mut send, 100), send.resent()), (Some((130, 70)), 30));
