@@ -1,6 +1,7 @@
 # make demo    carry a file and a conversation through a proxy that cuts the wire
 # make test    everything that proves the code, with the seconds of each part
 # make check   format, lints and documentation
+# make faults  plants known faults into a copy of the code and expects the tests to find each
 
 CARGO ?= cargo
 DEMO ?= --seconds 10 --cut-every 300
@@ -11,7 +12,7 @@ define part
 	end=$$(date +%s%N); printf '== %s: %d.%01d s\n' '$(1)' $$(((end - start) / 1000000000)) $$(((end - start) / 100000000 % 10))
 endef
 
-.PHONY: demo test check
+.PHONY: demo test check faults
 
 demo:
 	$(CARGO) run --release --locked --quiet --package steadfast-cli -- demo $(DEMO)
@@ -30,3 +31,6 @@ check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+faults:
+	.ci/faults

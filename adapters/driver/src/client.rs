@@ -101,7 +101,7 @@ impl Client {
     /// Takes output of the link; true when there is no more.
     pub(crate) fn fill(&self, link: LinkId, batch: &mut Batch) -> bool {
         let mut inner = lock(&self.inner);
-        let now = inner.clock.recent();
+        let now = inner.clock.read();
         let drained = batch.fill(|| inner.machine.poll_transmit(now, link));
         inner.flushing &= !drained;
         drained
@@ -122,7 +122,7 @@ impl Client {
     }
 
     /// Nobody drives the socket any more: it ends as far as it has not.
-    pub(crate) fn abandon_ship(&self) {
+    pub(crate) fn shut_down(&self) {
         let reason = CloseReason::app(0, "the async runtime has shut down");
         self.input(&mut Vec::new(), |machine, now| machine.abort(now, reason));
     }

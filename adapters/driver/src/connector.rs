@@ -23,7 +23,7 @@ pub struct Connector<R> {
     addresses: Vec<String>,
     config: Config,
     auth: Bytes,
-    tls: Option<TlsClient>,
+    tls: TlsClient,
     runtime: PhantomData<fn() -> R>,
 }
 
@@ -34,7 +34,7 @@ impl<R: Runtime> Connector<R> {
             addresses: vec![url.into()],
             config: Config::default(),
             auth: Bytes::new(),
-            tls: None,
+            tls: TlsClient::default(),
             runtime: PhantomData,
         }
     }
@@ -59,7 +59,7 @@ impl<R: Runtime> Connector<R> {
 
     /// Whom to trust at `tls://` addresses. Default: the authorities of `webpki-roots`.
     pub fn tls(mut self, tls: TlsClient) -> Connector<R> {
-        self.tls = Some(tls);
+        self.tls = tls;
         self
     }
 
@@ -71,17 +71,13 @@ impl<R: Runtime> Connector<R> {
     pub fn connect(self) -> Result<Socket, ConnectError> {
         let runtime = R::current()?;
         let urls = self.addresses.iter().map(|url| url.parse()).collect::<Result<Vec<Url>, _>>()?;
-        let tls = match self.tls {
-            Some(tls) => tls,
-            None => TlsClient::webpki()?,
-        };
         let mut clock = CachedClock::new();
         let now = clock.read();
         let addresses = self.addresses.into_iter().map(Arc::from).collect();
         let mut machine = Machine::new(Arc::new(self.config), addresses, self.auth, random::seed()?, now)?;
         machine.connect(now);
         let client = Client::new(machine, clock);
-        let driver = Driver::new(client.clone(), Dialler::new(runtime.clone(), tls, urls));
+        let driver = Driver::new(client.clone(), Dialler::new(runtime.clone(), self.tls, urls));
         runtime.spawn(driver);
         Ok(Socket::new(Handle::of_client(client)))
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::link::Wire;
 use crate::runtime::{Endpoint, Runtime, Timer};
-use crate::tls::{TlsClient, TlsStream};
+use crate::tls::{CertificateRefused, TlsClient, TlsStream};
 use crate::url::Url;
 
 /// How long one address of a host may take before the next one is tried beside it (RFC 8305 §5).
@@ -48,8 +48,8 @@ impl<R: Runtime> Dialler<R> {
             Url::Tcp { host, port } => self.dial_host(host, *port).await.map(Wire::Plain),
             Url::Tls { host, port } => self.dial_tls(host, *port).await,
         };
-        result.map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied if url.is_tls() => error.to_string(),
+        result.map_err(|error| match error.get_ref() {
+            Some(refused) if refused.is::<CertificateRefused>() => refused.to_string(),
             _ => format!("cannot connect to {url}: {error}"),
         })
     }

@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 
 use steadfast::{LinkAction, LinkId, LinkKind};
 
+use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::dial::{Dialled, Dialler};
-use crate::link::{Alarm, LinkIo};
+use crate::link::LinkIo;
 use crate::runtime::Runtime;
 
 /// Drives one client socket to its end. It is a task of its own, so that a close gets out even when nobody waits for it.
@@ -132,6 +133,6 @@ impl<R: Runtime> Unpin for Driver<R> {}
 
 impl<R: Runtime> Drop for Driver<R> {
     fn drop(&mut self) {
-        self.client.abandon_ship();
+        self.client.shut_down();
     }
 }

@@ -6,7 +6,6 @@ use steadfast::{Closed, ConfigError, SendError};
 use thiserror::Error;
 
 use crate::runtime::NoRuntime;
-use crate::tls::TlsError;
 use crate::url::UrlError;
 
 /// A client socket that could not be made: mistakes that no server has to be asked about. Whether a server can be
@@ -19,9 +18,6 @@ pub enum ConnectError {
     /// The configuration cannot work, or the authentication payload is too large.
     #[error("the configuration cannot work: {0}")]
     Config(#[from] ConfigError),
-    /// The certificates to trust cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// There is no async runtime here.
     #[error(transparent)]
     NoRuntime(#[from] NoRuntime),

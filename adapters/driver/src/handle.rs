@@ -71,11 +71,11 @@ impl Drop for Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (end, state) = match &self.owner {
-            Owner::Client(_) => ("client", self.with(|access| access.machine.state())),
-            Owner::Server(..) => ("server", self.with(|access| access.machine.state())),
+        let end = match &self.owner {
+            Owner::Client(_) => "client",
+            Owner::Server(..) => "server",
         };
-        write!(f, "{end}, {state:?}")
+        write!(f, "{end}, {:?}", self.with(|access| access.machine.state()))
     }
 }
 

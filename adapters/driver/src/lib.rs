@@ -5,6 +5,7 @@
 //!
 //! Every future is cancellation-safe, and its documentation says what that means for it.
 
+mod alarm;
 mod ask;
 mod bind;
 mod buffer;

@@ -198,32 +198,45 @@ impl<L: Link> LinkIo<L> {
     }
 }
 
-/// A timer that is set again only when it has to fire earlier: one that fires too early is set to the later time then.
-pub(crate) struct Alarm<T> {
-    timer: T,
-    armed: Option<steadfast::Time>,
-}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
 
-impl<T: Timer> Alarm<T> {
-    pub(crate) fn new(timer: T) -> Alarm<T> {
-        Alarm { timer, armed: None }
+    use super::*;
+
+    fn batch(sizes: &[usize]) -> Batch {
+        let mut batch = Batch::default();
+        let mut transmits = sizes.iter().map(|size| Transmit::from(Bytes::from(vec![*size as u8; *size])));
+        assert!(batch.fill(|| transmits.next()));
+        batch
     }
 
-    /// Ready when the deadline may have come. Returns when it fires otherwise.
-    pub(crate) fn arm(&mut self, now: steadfast::Time, deadline: Option<steadfast::Time>) -> steadfast::Time {
-        if let Some(deadline) = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed)) {
-            self.timer.set(deadline.since(now));
-            self.armed = Some(deadline);
-        }
-        self.armed.unwrap_or(steadfast::Time::MAX)
+    fn lengths(batch: &Batch) -> Vec<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = batch.slices(&mut slices);
+        slices[..count].iter().map(|slice| slice.len()).collect()
     }
 
-    /// Whether it has fired; otherwise the task is woken when it does.
-    pub(crate) fn has_fired(&mut self, cx: &mut Context<'_>) -> bool {
-        let fired = self.armed.is_some() && self.timer.poll_fired(cx).is_ready();
-        if fired {
-            self.armed = None;
+    #[test]
+    fn a_batch_is_written_piece_by_piece() {
+        let mut batch = batch(&[3, 0, 5, 7]);
+        assert_eq!(lengths(&batch), [3, 5, 7]);
+        for (written, left) in [(2, vec![1, 5, 7]), (1, vec![5, 7]), (6, vec![6]), (6, vec![])] {
+            batch.advance(written);
+            assert_eq!(lengths(&batch), left);
         }
-        fired
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn a_batch_takes_no_more_than_it_should() {
+        let mut pulled = 0;
+        let mut batch = Batch::default();
+        let drained = batch.fill(|| {
+            pulled += 1;
+            Some(Transmit::from(Bytes::from(vec![0; BATCH / 2])))
+        });
+        assert!(!drained);
+        assert_eq!(pulled, 2);
     }
 }

@@ -130,7 +130,7 @@ async fn an_ask_that_is_dropped_ends_without_an_answer<R: Runtime>() {
     assert_eq!(result, Err(AskError::Failed(Failure::NoReply)));
     let finishing = async {
         let _open = asked(&server).await;
-        let _ = server.finish();
+        drop(server.finish());
     };
     let (result, ()) = zip(client.ask("and now?"), finishing).await;
     assert_eq!(result, Err(AskError::Failed(Failure::NoReply)));

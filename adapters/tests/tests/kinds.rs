@@ -84,9 +84,8 @@ fn connect_tls<R: Runtime>(url: &str, tls: TlsClient) -> Socket {
 async fn loss(socket: &Socket) -> LinkLoss {
     let mut changes = socket.changes();
     loop {
-        match changes.next().await.expect("a link loss comes first") {
-            Change::LinkLost(loss) => return loss,
-            _ => {}
+        if let Change::LinkLost(loss) = changes.next().await.expect("a link loss comes first") {
+            return loss;
         }
     }
 }

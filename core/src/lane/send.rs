@@ -345,13 +345,19 @@ impl SendBuffer {
         let len = (end - offset) as usize;
         self.chunks.transmit(len, out);
         self.resent += self.sent.min(end) - offset.min(self.sent);
-        if end > self.sent {
-            if let Some(rare) = &self.rare {
-                rare.tags.asks(self.sent..end).for_each(|(id, at)| assigned(id, at));
-            }
-            self.sent = end;
-        }
+        self.assume_sent(end, assigned);
         Some((offset, len))
+    }
+
+    /// All up to here was transmitted, or may have been by another process that held this state.
+    pub(crate) fn assume_sent(&mut self, offset: u64, assigned: &mut impl FnMut(AskId, u64)) {
+        let offset = offset.min(self.ledger.end());
+        if offset > self.sent {
+            if let Some(rare) = &self.rare {
+                rare.tags.asks(self.sent..offset).for_each(|(id, at)| assigned(id, at));
+            }
+            self.sent = offset;
+        }
     }
 
     // ---- confirmation ----

@@ -91,7 +91,7 @@ impl Greetings {
         self.opens.insert(open_id, Open::Rejected(refusal));
     }
 
-    /// Nobody will ask for this open again.
+    /// The socket of this open has ended.
     pub(super) fn forget(&mut self, open_id: [u8; 16]) {
         self.opens.remove(&open_id);
     }

@@ -107,7 +107,7 @@ impl Server {
 
     fn look(&mut self, id: SocketId) {
         let Some(change) = self.table.look(id) else { return };
-        if let Some(open_id) = change.open_heard {
+        if let Some(open_id) = change.over {
             self.greetings.forget(open_id);
         }
         while let Some(action) = self.table.next_action(id) {

@@ -44,8 +44,8 @@ struct Entry {
 
 /// What became of a socket that was touched.
 pub(super) struct Change {
-    /// The client has heard the WELCOME of this open, so nobody will ask for it again.
-    pub(super) open_heard: Option<[u8; 16]>,
+    /// The open of the socket that has ended.
+    pub(super) over: Option<[u8; 16]>,
     /// The socket has ended since.
     pub(super) ended: bool,
 }
@@ -190,8 +190,8 @@ impl Table {
                 self.sessions.remove(&session);
             }
         }
-        let open_heard = entry.open_id.take_if(|_| ended || entry.socket.was_heard());
-        Some(Change { open_heard, ended })
+        let over = entry.open_id.take_if(|_| ended);
+        Some(Change { over, ended })
     }
 
     pub(super) fn next_wake(&self) -> Option<(Time, Timer)> {

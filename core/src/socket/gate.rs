@@ -48,6 +48,16 @@ impl Socket {
         Stage(self.gate.stages)
     }
 
+    /// A durable socket that goes on in another process was restored from a record that is committed: what it covers may
+    /// have left.
+    pub(super) fn assume_committed(&mut self) {
+        if self.config.durable {
+            self.gate.committed = self.gate.staged;
+            let asks = &mut self.asks;
+            self.lanes.assume_committed(&mut |id, offset| asks.assign(id, offset));
+        }
+    }
+
     /// The record that covers the stage is durable: what it covers may leave.
     pub fn commit(&mut self, now: Time, stage: Stage) {
         self.tick(now);

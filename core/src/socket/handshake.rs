@@ -350,11 +350,6 @@ impl Socket {
         self.settle();
     }
 
-    /// Whether the client has shown that it knows the session.
-    pub(crate) fn was_heard(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.heard)
-    }
-
     /// Whether this is a server's end.
     pub(crate) fn is_servers(&self) -> bool {
         self.dialer.is_none()

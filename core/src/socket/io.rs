@@ -66,6 +66,7 @@ impl Socket {
         self.forget_dial();
         self.farewell = None;
         self.actions.clear();
+        self.assume_committed();
         self.drop_link(CloseReason::protocol(ProtocolCode::Normal, "the process was restarted"), false);
         self.settle();
     }

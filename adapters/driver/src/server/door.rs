@@ -70,7 +70,7 @@ impl Server {
     /// Takes output of the link; true when there is no more.
     pub(super) fn fill(&self, link: LinkId, batch: &mut Batch) -> bool {
         self.act(|inner, _| {
-            let now = inner.clock.recent();
+            let now = inner.clock.read();
             let drained = batch.fill(|| inner.machine.poll_transmit(now, link));
             if drained {
                 inner.note_flushed(link);

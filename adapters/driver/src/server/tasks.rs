@@ -10,8 +10,10 @@ use std::time::Duration;
 use steadfast::{CloseReason, LinkId};
 
 use super::{Server, Stage};
+use crate::alarm::Alarm;
+use crate::bind::Claim;
 use crate::handle::lock;
-use crate::link::{Alarm, LinkIo, Wire};
+use crate::link::{LinkIo, Wire};
 use crate::runtime::{Acceptor, Link, Runtime, Timer};
 use crate::tls::{TlsServer, TlsStream};
 
@@ -21,22 +23,22 @@ const TURNS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts links and keeps the time of all sockets, until the server is closed and everything is over.
-pub(crate) struct ServerTask<R: Runtime, C> {
+pub(crate) struct ServerTask<R: Runtime> {
     server: Arc<Server>,
     runtime: R,
-    acceptor: Option<(R::Acceptor, C)>,
+    acceptor: Option<(R::Acceptor, Claim)>,
     tls: Option<TlsServer>,
     alarm: Alarm<R::Timer>,
     pause: Option<R::Timer>,
 }
 
-impl<R: Runtime, C: Send + Unpin + 'static> ServerTask<R, C> {
+impl<R: Runtime> ServerTask<R> {
     /// `claim` is dropped together with the acceptor.
     pub(crate) fn new(
         server: Arc<Server>,
         runtime: R,
         acceptor: R::Acceptor,
-        claim: C,
+        claim: Claim,
         tls: Option<TlsServer>,
     ) -> Self {
         let alarm = Alarm::new(runtime.timer());
@@ -77,7 +79,7 @@ impl<R: Runtime, C: Send + Unpin + 'static> ServerTask<R, C> {
     }
 }
 
-impl<R: Runtime, C: Send + Unpin + 'static> Future for ServerTask<R, C> {
+impl<R: Runtime> Future for ServerTask<R> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -98,12 +100,12 @@ impl<R: Runtime, C: Send + Unpin + 'static> Future for ServerTask<R, C> {
     }
 }
 
-impl<R: Runtime, C> Unpin for ServerTask<R, C> {}
+impl<R: Runtime> Unpin for ServerTask<R> {}
 
-impl<R: Runtime, C> Drop for ServerTask<R, C> {
+impl<R: Runtime> Drop for ServerTask<R> {
     fn drop(&mut self) {
         self.acceptor = None;
-        self.server.end();
+        self.server.shut_down();
     }
 }
 
@@ -147,8 +149,8 @@ impl Server {
         lock(&self.inner).doors.is_empty()
     }
 
-    /// The task has ended: with the server, or because the runtime has shut down.
-    fn end(&self) {
+    /// Nobody drives the server any more: everything is over, or the runtime has shut down.
+    fn shut_down(&self) {
         self.act(|inner, wakes| {
             let now = inner.clock.read();
             let reason = CloseReason::app(0, "the async runtime has shut down");

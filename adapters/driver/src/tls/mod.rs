@@ -3,7 +3,7 @@
 mod stream;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use thiserror::Error;
 
-pub(crate) use stream::TlsStream;
+pub(crate) use stream::{CertificateRefused, TlsStream};
 
 /// How the reason of a link loss begins when the server's certificate was refused.
 pub(crate) const CERTIFICATE_REFUSED: &str = "certificate refused";
@@ -68,9 +68,14 @@ impl TlsClient {
         let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
         Ok(TlsClient { config: Arc::new(builder.with_root_certificates(roots).with_no_client_auth()) })
     }
+}
 
-    pub(crate) fn webpki() -> Result<TlsClient, TlsError> {
-        Ok(TlsClient::trusting(webpki_roots())?)
+impl Default for TlsClient {
+    /// Trusts the authorities of `webpki-roots`.
+    fn default() -> TlsClient {
+        static WEBPKI: OnceLock<TlsClient> = OnceLock::new();
+        let make = || TlsClient::trusting(webpki_roots()).expect("ring knows the default versions of TLS");
+        WEBPKI.get_or_init(make).clone()
     }
 }
 

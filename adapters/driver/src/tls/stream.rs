@@ -4,6 +4,7 @@ use std::io::{self, BufRead, IoSlice, Write};
 use std::task::{Context, Poll, ready};
 
 use rustls::{CertificateError, ClientConnection, Connection, ServerConnection};
+use thiserror::Error;
 
 use super::{CERTIFICATE_REFUSED, TlsClient, TlsServer};
 use crate::buffer::{self, READ_BUFFER};
@@ -186,8 +187,13 @@ fn refused(error: rustls::Error) -> io::Error {
         }
         problem => problem.to_string(),
     };
-    io::Error::new(io::ErrorKind::PermissionDenied, format!("{CERTIFICATE_REFUSED}: {why}"))
+    io::Error::other(CertificateRefused(why))
 }
+
+/// The server's certificate was refused, and why.
+#[derive(Debug, Error)]
+#[error("{CERTIFICATE_REFUSED}: {0}")]
+pub(crate) struct CertificateRefused(String);
 
 /// The name in rustls's `DnsName("example.org")`.
 fn plain_name(name: &str) -> &str {

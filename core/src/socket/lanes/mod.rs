@@ -1,5 +1,9 @@
 //! The lanes of one incarnation: who may open them, what they hold together, which one sends next, what is reported.
 
+mod durable;
+mod lane;
+mod reconcile;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -11,79 +15,16 @@ use super::credit::{Credit, Window};
 use super::schedule::Schedule;
 use crate::config::Config;
 use crate::ids::AskId;
-use crate::lane::{Outgoing, RecordLimits, RecvBuffer, SendBuffer};
+use crate::lane::{Outgoing, RecordLimits, SendBuffer};
 use crate::message::{LaneKind, LaneOptions};
 use crate::time::Time;
 use crate::wire::LaneState;
+pub(crate) use lane::{Lane, Side};
 
 /// The main lane's number.
 pub(crate) const MAIN: u64 = 0;
 /// How much one lane sends before another of its priority has its turn.
 const QUANTUM: usize = 16 * 1024;
-
-/// One lane.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct Lane {
-    pub(crate) send: SendBuffer,
-    pub(crate) recv: RecvBuffer,
-    /// What the opener said of it; `None` for the main lane and until the peer's OPEN is here.
-    pub(crate) options: Option<Box<LaneOptions>>,
-    window: Window,
-    /// What was last reported as consumed.
-    reported: u64,
-    /// Where the record ends for which the lane holds the reserve.
-    reserved: Option<u64>,
-    gate: Option<Box<LaneGate>>,
-    scheduled: bool,
-    to_report: bool,
-    /// The application has been told that there is something to read.
-    pub(crate) told_readable: bool,
-    /// The application has been told that the end it sent is confirmed.
-    pub(crate) told_finished: bool,
-    /// The application waits for confirmations, so the peer is asked not to delay them.
-    pub(crate) prompt: bool,
-    /// The peer wants the consumption up to here to be reported without delay.
-    pub(crate) prompted: u64,
-}
-
-/// What of a durable lane may leave: (end of the stream, consumed).
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-struct LaneGate {
-    committed_consumed: u64,
-    staged: (u64, u64),
-}
-
-/// Which side of the socket this is: it decides about the parity of lanes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) enum Side {
-    Client,
-    Server,
-}
-
-impl Side {
-    /// The number of the n-th lane (from 1) that this side opens.
-    fn number(self, nth: u64) -> u64 {
-        match self {
-            Side::Client => nth * 2,
-            Side::Server => nth * 2 - 1,
-        }
-    }
-
-    /// Which one of this side's lanes the number is (from 1); `None` when the other side opens it.
-    fn nth(self, number: u64) -> Option<u64> {
-        match self {
-            Side::Client => (number % 2 == 0).then_some(number / 2),
-            Side::Server => (number % 2 == 1).then_some(number / 2 + 1),
-        }
-    }
-
-    fn other(self) -> Side {
-        match self {
-            Side::Client => Side::Server,
-            Side::Server => Side::Client,
-        }
-    }
-}
 
 /// How soon the peer has to hear of what was consumed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -498,8 +439,10 @@ impl Lanes {
         let lane = if number == MAIN { &mut self.main } else { self.others.get_mut(&number)? };
         lane.to_report = false;
         let (received, consumed) = (lane.recv.received(), lane.reportable());
-        let limit = self.credit.advance(&mut lane.window, number, consumed, received, lane.recv.limit());
-        lane.recv.set_limit(limit);
+        let limit = match &lane.gate {
+            Some(gate) => gate.committed.limit,
+            None => lane.raise_limit(number, &mut self.credit),
+        };
         lane.reported = consumed;
         let state = LaneState { lane: number, received, consumed, limit, sent: lane.send.sent() };
         self.sweep(number);
@@ -540,199 +483,8 @@ impl Lanes {
         }
     }
 
-    // ---- resuming ----
-
-    /// Whether the peer's view of the lanes and this side's can be two views of one incarnation.
-    ///
-    /// # Errors
-    /// Says what cannot be.
-    pub(crate) fn check(&self, states: &crate::wire::LaneStates) -> Result<(), &'static str> {
-        if states.opened < self.seen || states.seen > self.opened {
-            return Err("lanes that were never opened");
-        }
-        let mut live = BTreeSet::new();
-        for state in &states.lanes {
-            live.insert(state.lane);
-            match self.standing(state.lane) {
-                Standing::Live => {
-                    let Some(lane) = self.get(state.lane) else { continue };
-                    if lane.send.check_report(state.received, state.consumed).is_err() {
-                        return Err("the peer has received what was never sent, or has forgotten what it consumed");
-                    }
-                    if lane.recv.received() > state.sent {
-                        return Err("the peer has not sent what was received of it");
-                    }
-                }
-                Standing::Done | Standing::New => {}
-                Standing::Impossible => return Err("a lane that was never opened"),
-            }
-        }
-        for (number, lane) in self.iter().filter(|(number, _)| !live.contains(number)) {
-            let unseen = self.side.nth(number).is_some_and(|nth| nth > states.seen);
-            if number == MAIN
-                || (unseen && lane.send.acked() > 0)
-                || !(unseen || lane.send.is_finishing() && lane.recv.is_finished())
-            {
-                return Err("a lane that the peer does not know any more");
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes over the peer's view, after [`Lanes::check`]. `rewind`: the link is new, so what the peer has not received
-    /// is sent again. Answers the lanes that the peer believes to be live and that are done here; `confirmed` is told
-    /// each receipt.
-    pub(crate) fn adopt(
-        &mut self,
-        states: &crate::wire::LaneStates,
-        rewind: bool,
-        confirmed: &mut impl FnMut(crate::ids::SendId),
-    ) -> Vec<u64> {
-        let mut done = Vec::new();
-        let mut live = BTreeSet::from([MAIN]);
-        for state in &states.lanes {
-            live.insert(state.lane);
-            match self.standing(state.lane) {
-                Standing::Live => {
-                    self.with_send(state.lane, |send| {
-                        // Checked before; an error here would only mean that nothing changes.
-                        let _ = send.on_report(state.received, state.consumed, state.limit, confirmed);
-                        if rewind {
-                            send.rewind(state.received);
-                        } else {
-                            send.skip(state.received);
-                        }
-                    });
-                }
-                Standing::Done => done.push(state.lane),
-                Standing::New | Standing::Impossible => {}
-            }
-        }
-        let missing: Vec<u64> = self.numbers().filter(|number| !live.contains(number)).collect();
-        for number in missing {
-            if self.side.nth(number).is_some_and(|nth| nth > states.seen) {
-                if rewind {
-                    self.with_send(number, |send| send.rewind(0));
-                }
-            } else {
-                self.on_done(number, confirmed);
-            }
-        }
-        self.on_allow(states.allowed);
-        done
-    }
-
-    /// The peer says that a lane is over there: all that was sent on it is confirmed. False when that cannot be.
-    pub(crate) fn on_done(&mut self, number: u64, confirmed: &mut impl FnMut(crate::ids::SendId)) -> bool {
-        let Some(lane) = self.others.get(&number) else { return true };
-        if !lane.send.is_finishing() || !lane.recv.is_finished() {
-            return false;
-        }
-        let sent = lane.send.sent();
-        let agreed = self.with_send(number, |send| send.on_report(sent, sent, sent, confirmed).is_ok());
-        if let Some(lane) = self.others.get_mut(&number) {
-            lane.reported = lane.recv.consumed();
-        }
-        agreed == Some(true)
-    }
-
-    /// A new link: what was in flight to the peer is sent again from where it was last known to have received.
-    pub(crate) fn rewind(&mut self) {
-        let numbers: Vec<u64> = self.numbers().collect();
-        for number in numbers {
-            self.with_send(number, |send| send.rewind(send.acked()));
-        }
-    }
-
     pub(crate) fn rebase(&mut self, from: Time, to: Time) {
         self.main.send.rebase(from, to);
         self.others.values_mut().for_each(|lane| lane.send.rebase(from, to));
-    }
-
-    // ---- the gate ----
-
-    pub(crate) fn stage(&mut self, now: Time) {
-        let numbers: Vec<u64> = self.numbers().collect();
-        for number in numbers {
-            let end = self.with_send(number, |send| send.stage(now)).unwrap_or(0);
-            if let Some(lane) = self.get_mut(number) {
-                let consumed = lane.recv.consumed();
-                if let Some(gate) = &mut lane.gate {
-                    gate.staged = (end, consumed);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn commit(&mut self) {
-        let numbers: Vec<u64> = self.numbers().collect();
-        for number in numbers {
-            let staged = self.get_mut(number).and_then(|lane| {
-                let gate = lane.gate.as_mut()?;
-                gate.committed_consumed = gate.committed_consumed.max(gate.staged.1);
-                Some(gate.staged.0)
-            });
-            if let Some(end) = staged {
-                self.with_send(number, |send| send.set_gate(end));
-                if self.on_consumed(number) > Urgency::Never {
-                    self.report_lane(number);
-                }
-            }
-        }
-    }
-}
-
-impl Lane {
-    fn new(kind: Option<LaneKind>, limits: RecordLimits, limit: u64, window: Window, durable: bool) -> Lane {
-        let mut send = SendBuffer::new(0);
-        let gate = durable.then(Box::default);
-        if durable {
-            send.set_gate(0);
-        }
-        Lane {
-            send,
-            recv: RecvBuffer::new(kind, limits, limit),
-            options: None,
-            window,
-            reported: 0,
-            reserved: None,
-            gate,
-            scheduled: false,
-            to_report: false,
-            told_readable: false,
-            told_finished: false,
-            prompt: false,
-            prompted: 0,
-        }
-    }
-
-    pub(crate) fn kind(&self) -> LaneKind {
-        self.options.as_ref().map_or(LaneKind::Messages, |options| options.kind)
-    }
-
-    fn priority(&self) -> u8 {
-        self.options.as_ref().map_or(0, |options| options.priority)
-    }
-
-    /// Credit that needs no report, because it was agreed on before.
-    fn grant(&mut self, window: u64) {
-        let confirmed = self.send.confirmed();
-        let _ = self.send.on_report(confirmed, confirmed, window, &mut |_| ());
-    }
-
-    /// What may be reported as consumed.
-    fn reportable(&self) -> u64 {
-        let consumed = self.recv.consumed();
-        self.gate.as_ref().map_or(consumed, |gate| gate.committed_consumed.min(consumed))
-    }
-
-    /// Whether nothing but ends was ever written or received.
-    fn is_unused(&self) -> bool {
-        self.send.messages() == 0 && self.send.sent() == 0 && self.recv.received() == 0 && self.options.is_none()
-    }
-
-    /// Whether both directions have ended and nothing of them is left.
-    fn is_done(&self) -> bool {
-        self.send.is_finished() && self.recv.is_finished() && self.recv.consumed() == self.recv.received()
     }
 }

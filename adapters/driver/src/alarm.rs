@@ -1,0 +1,79 @@
+//! The timer of a driver.
+
+use std::task::Context;
+
+use steadfast::Time;
+
+use crate::runtime::Timer;
+
+/// A timer that is set again only when it has to fire earlier: one that fires too early is set to the later time then.
+pub(crate) struct Alarm<T> {
+    timer: T,
+    armed: Option<Time>,
+}
+
+impl<T: Timer> Alarm<T> {
+    pub(crate) fn new(timer: T) -> Alarm<T> {
+        Alarm { timer, armed: None }
+    }
+
+    /// Ready when the deadline may have come. Returns when it fires otherwise.
+    pub(crate) fn arm(&mut self, now: Time, deadline: Option<Time>) -> Time {
+        if let Some(deadline) = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed)) {
+            self.timer.set(deadline.since(now));
+            self.armed = Some(deadline);
+        }
+        self.armed.unwrap_or(Time::MAX)
+    }
+
+    /// Whether it has fired; otherwise the task is woken when it does.
+    pub(crate) fn has_fired(&mut self, cx: &mut Context<'_>) -> bool {
+        let fired = self.armed.is_some() && self.timer.poll_fired(cx).is_ready();
+        if fired {
+            self.armed = None;
+        }
+        fired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Poll, Waker};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Script {
+        settings: Vec<Duration>,
+        fired: bool,
+    }
+
+    impl Timer for Script {
+        fn set(&mut self, after: Duration) {
+            self.settings.push(after);
+        }
+
+        fn poll_fired(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            if self.fired { Poll::Ready(()) } else { Poll::Pending }
+        }
+    }
+
+    #[test]
+    fn it_is_set_only_to_fire_earlier() {
+        let mut alarm = Alarm::new(Script::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        let ms = Time::from_millis;
+        assert_eq!(alarm.arm(ms(0), None), Time::MAX);
+        assert_eq!(alarm.arm(ms(0), Some(ms(50))), ms(50));
+        assert_eq!(alarm.arm(ms(10), Some(ms(90))), ms(50));
+        assert_eq!(alarm.arm(ms(10), None), ms(50));
+        assert_eq!(alarm.arm(ms(10), Some(ms(30))), ms(30));
+        assert!(!alarm.has_fired(&mut cx));
+        alarm.timer.fired = true;
+        assert!(alarm.has_fired(&mut cx));
+        assert!(!alarm.has_fired(&mut cx), "it fires once");
+        assert_eq!(alarm.arm(ms(30), Some(ms(90))), ms(90));
+        assert_eq!(alarm.timer.settings, [50, 20, 60].map(Duration::from_millis));
+    }
+}
