@@ -21,7 +21,7 @@ test:
 	$(call part,build,$(CARGO) test --workspace --locked --all-targets --no-run)
 	$(call part,core,$(CARGO) test --locked --package steadfast --all-targets)
 	$(call part,simulation,$(CARGO) test --locked --package steadfast-sim --all-targets)
-	$(call part,adapters,$(CARGO) test --locked --package steadfast-driver --package steadfast-tokio --package steadfast-smol --all-targets)
+	$(call part,adapters,$(CARGO) test --locked --package steadfast-driver --package steadfast-tokio --package steadfast-smol --package steadfast-adapter-tests --all-targets)
 	$(call part,tool,$(CARGO) test --locked --package steadfast-cli --all-targets)
 	$(call part,example without a runtime,$(CARGO) run --locked --quiet --package steadfast --example plain_std)
 	$(call part,examples in the documentation,$(CARGO) test --workspace --locked --doc)

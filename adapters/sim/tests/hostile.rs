@@ -59,7 +59,8 @@ fn garbage_on_a_new_link_is_hung_up_and_harms_nobody() {
         let mut bytes = world.rng().bytes(len);
         if seed % 2 == 0 {
             // Let it look like a handshake for a while.
-            let head = [&[0x80 | (len as u8 & 0x7F), 1 + (len >> 7) as u8, 0xD3][..], b"sfd", &[1 + (seed % 3) as u8]].concat();
+            let head = [&[0x80 | (len as u8 & 0x7F), 1 + (len >> 7) as u8, 0xD3][..], b"sfd", &[1 + (seed % 3) as u8]]
+                .concat();
             bytes.splice(..0, head);
         }
         world.inject(garbage, Side::Server, bytes);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use steadfast::{
-    Code, Config, Event, Fate, Incarnation, LaneId, LinkKind, OnLoss, ProtocolCode, Received, Reply, SendErrorKind, ServerConfig, State,
+    Code, Config, Event, Fate, Incarnation, LaneId, LinkKind, OnLoss, ProtocolCode, Received, Reply, SendErrorKind,
+    ServerConfig, State,
 };
 use steadfast_sim::{ADDRESS, Break, Dialling, End, Rigour, Side, World};
 
@@ -107,8 +108,7 @@ fn each_side_hears_as_often_as_it_asked_for() {
     world.states(client);
     world.run_for(100 * SECOND);
     assert_eq!(world.states(client), []);
-    let (to_client, to_server) =
-        (world.socket(server).stats().bytes_sent, world.socket(client).stats().bytes_sent);
+    let (to_client, to_server) = (world.socket(server).stats().bytes_sent, world.socket(client).stats().bytes_sent);
     assert!(to_client > to_server / 2, "{to_client} {to_server}");
 }
 
@@ -397,7 +397,10 @@ fn of_two_holders_of_one_session_one_is_told_that_it_is_superseded() {
     let double = world.double(client, &state);
     world.run_for(60 * SECOND);
     let (first, second) = (world.state(client), world.state(double));
-    assert!(matches!((first, second), (State::Ready, State::Closed) | (State::Closed, State::Ready)), "{first:?} {second:?}");
+    assert!(
+        matches!((first, second), (State::Ready, State::Closed) | (State::Closed, State::Ready)),
+        "{first:?} {second:?}"
+    );
     let gone = if first == State::Closed { client } else { double };
     let code = world.closed(gone).and_then(|closed| closed.reason()).map(|reason| reason.code);
     assert_eq!(code, Some(Code::Protocol(ProtocolCode::Superseded)));
@@ -446,7 +449,8 @@ fn a_server_that_goes_away_drains_and_hands_its_clients_over_with_nothing_in_dou
     let old = world.serve(ADDRESS, ServerConfig::default());
     let next = world.serve("elsewhere", ServerConfig::default());
     let (client, server) = world.connected(config);
-    let question = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "asked before".into(), None)).unwrap();
+    let question =
+        world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "asked before".into(), None)).unwrap();
     world.send(client, "sent before").unwrap();
     world.run_for(SECOND);
     world.command(old, |server, now| server.go_away(now, 10 * SECOND, "elsewhere"));

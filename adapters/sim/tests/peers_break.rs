@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use steadfast::{
-    Config, Event, Fate, LaneId, Message, OnLoss, Received, SendErrorKind, ServerConfig, State,
-};
+use steadfast::{Config, Event, Fate, LaneId, Message, OnLoss, Received, SendErrorKind, ServerConfig, State};
 use steadfast_sim::{ADDRESS, Break, Conditions, Dialling, End, Rng, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -190,7 +188,8 @@ fn a_server_that_is_killed_and_comes_back_empty_tells_every_client_what_is_in_do
         world.send(client, "written while it was gone").unwrap();
         world.serve(ADDRESS, ServerConfig::default());
         world.run_for(60 * SECOND);
-        let lost = world.events(client).iter().any(|event| matches!(event, Event::SessionLost(lost) if lost.unconfirmed == 2));
+        let lost =
+            world.events(client).iter().any(|event| matches!(event, Event::SessionLost(lost) if lost.unconfirmed == 2));
         assert!(lost, "{how:?}");
         let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
         assert_eq!(back[0].fate, Fate::InDoubt);

@@ -104,7 +104,11 @@ impl Chunks {
 
     /// Drops `count` bytes from the front; a cursor that stood in them stands at the front then.
     pub(super) fn release(&mut self, mut count: usize) {
-        while let Some(chunk) = self.frozen.front_mut() {
+        while count > 0 {
+            if self.frozen.is_empty() {
+                self.freeze();
+            }
+            let Some(chunk) = self.frozen.front_mut() else { break };
             if count < chunk.len() {
                 chunk.advance(count);
                 if self.index == 0 {
@@ -158,8 +162,8 @@ impl Chunks {
         }
     }
 
-    #[cfg(test)]
     /// Bytes of heap behind it, as far as it can tell.
+    #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         let chunks: usize = self.frozen.iter().map(Bytes::len).sum();
         chunks + self.open.capacity() + self.frozen.capacity() * size_of::<Bytes>()

@@ -132,7 +132,7 @@ impl Ledger {
             start += entry.len();
             self.index += 1;
         }
-        let is_long = start >= self.cursor + max as u64 / 2;
+        let is_long = start > self.cursor && start >= self.cursor + max as u64 / 2;
         self.cursor = if is_long { start } else { stop };
         self.part = (self.cursor - start) as u32;
     }
@@ -210,8 +210,8 @@ impl Ledger {
         records
     }
 
-    #[cfg(test)]
     /// Bytes of heap behind it.
+    #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         self.records.capacity() * size_of::<Entry>()
     }

@@ -222,7 +222,10 @@ impl RecvBuffer {
         let partial = self.partial().len();
         if self.fresh.is_empty() {
             let next = self.rare.as_mut().and_then(|rare| rare.assembler.pop(self.scanned + partial as u64));
-            let Some((bytes, capacity)) = next else { return Ok(Step::Done) };
+            let Some((bytes, capacity)) = next else {
+                // A record that breaks a rule goes on breaking it.
+                return if partial > 0 { self.complete().map(|_| Step::Done) } else { Ok(Step::Done) };
+            };
             (self.fresh, self.fresh_capacity) = (bytes, capacity);
         }
         if partial > 0 { self.complete() } else { self.walk() }
@@ -452,8 +455,8 @@ impl RecvBuffer {
         }
     }
 
-    #[cfg(test)]
     /// Bytes of heap behind it, as far as it can tell.
+    #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
         let pieces: usize = self.ready.iter().chain([&self.fresh]).map(Bytes::len).sum();
         let rare = |rare: &Rare| {

@@ -35,8 +35,8 @@ impl Replies {
         shrink(&mut self.0);
     }
 
-    #[cfg(test)]
     /// Bytes of heap behind it.
+    #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         self.0.capacity() * size_of::<(u64, bool)>()
     }

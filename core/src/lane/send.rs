@@ -108,8 +108,8 @@ impl SendBuffer {
         self.acked
     }
 
-    #[cfg(test)]
     /// The end of the stream, without what waits.
+    #[cfg(test)]
     pub(crate) fn end(&self) -> u64 {
         self.ledger.end()
     }
@@ -136,12 +136,6 @@ impl SendBuffer {
         self.ledger.cursor() < self.limit.min(self.gate) && self.is_pending()
     }
 
-    #[cfg(test)]
-    /// Whether only credit is missing.
-    pub(crate) fn is_blocked(&self) -> bool {
-        (self.limit..self.gate).contains(&self.ledger.cursor()) && self.is_pending()
-    }
-
     /// Whether [`SendBuffer::finish`] was called.
     pub(crate) fn is_finishing(&self) -> bool {
         self.ledger.closed
@@ -165,7 +159,7 @@ impl SendBuffer {
         match out {
             // The common case, apart for speed.
             Outgoing::Message(Message { payload, meta: None }) if self.rare.is_none() && !self.ledger.closed => {
-                self.append_plain(payload, Class::Message);
+                self.append_plain(&payload, Class::Message);
             }
             out => self.push_any(out),
         }
@@ -251,14 +245,14 @@ impl SendBuffer {
             Outgoing::Bytes(mut bytes) => {
                 while !bytes.is_empty() {
                     let piece = bytes.split_to(bytes.len().min(MAX_MESSAGE));
-                    self.append_plain(piece, Class::Bytes);
+                    self.append_plain(&piece, Class::Bytes);
                 }
             }
             out => self.append_extended(out),
         }
     }
 
-    fn append_plain(&mut self, payload: Bytes, class: Class) {
+    fn append_plain(&mut self, payload: &Bytes, class: Class) {
         let content = payload.len();
         let open = self.open(varint::MAX_LEN + inline(content));
         let before = open.len();
@@ -275,7 +269,7 @@ impl SendBuffer {
         let before = open.len();
         out.encode_head(open);
         let overhead = open.len() - before + payload_len - content;
-        self.append_payload(out.into_payload());
+        self.append_payload(&out.into_payload());
         self.ledger.push(overhead, content, class);
     }
 
@@ -288,11 +282,12 @@ impl SendBuffer {
         &mut self.chunks.open
     }
 
-    fn append_payload(&mut self, payload: Bytes) {
+    #[inline]
+    fn append_payload(&mut self, payload: &Bytes) {
         if payload.len() <= INLINE_PAYLOAD {
-            self.chunks.open.put_slice(&payload);
+            self.chunks.open.put_slice(payload);
         } else {
-            self.chunks.push(payload);
+            self.chunks.push(payload.clone());
         }
     }
 
@@ -429,8 +424,8 @@ impl SendBuffer {
         }
     }
 
-    #[cfg(test)]
     /// Bytes of heap behind it, as far as it can tell.
+    #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
         let rare = |rare: &Rare| size_of::<Rare>() + rare.waiting.allocated() + rare.tags.allocated();
         self.chunks.allocated() + self.ledger.allocated() + self.rare.as_deref().map_or(0, rare)

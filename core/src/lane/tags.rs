@@ -59,8 +59,8 @@ impl Tags {
         Tags(self.0.split_off(self.0.partition_point(|(at, _)| *at < offset)))
     }
 
-    #[cfg(test)]
     /// Bytes of heap behind it.
+    #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         self.0.capacity() * size_of::<(u64, Tag)>()
     }

@@ -70,8 +70,8 @@ impl Tail {
         Some(if wasteful { Bytes::copy_from_slice(&whole) } else { Bytes::from(whole) })
     }
 
-    #[cfg(test)]
     /// Bytes of heap behind it.
+    #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         self.bytes.capacity()
     }

@@ -195,8 +195,8 @@ impl WaitingQueue {
         }
     }
 
-    #[cfg(test)]
     /// Bytes of heap behind it, about: maps are counted as if their nodes were half full.
+    #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         let content = |item: &Item| {
             item.out.as_ref().map_or(0, Outgoing::content) + item.wait.as_ref().map_or(0, |_| size_of::<Waiting>())

@@ -10,6 +10,8 @@ use crate::wire::{Frame, LENGTH_ROOM, encode_data_header, write_length_prefix};
 
 /// How many bytes of frames one packet aims at.
 const PACKET: usize = 64 * 1024;
+/// How much room a packet has for a further piece of data at least.
+const PIECE: usize = 1024;
 /// How many bytes of control frames one packet takes before it is sent without data.
 const CONTROL: usize = 32 * 1024;
 /// Up to which size a piece of data is copied behind its header; a larger one is its own segment.
@@ -186,7 +188,7 @@ impl Socket {
 
     fn write_data(&mut self, packet: &mut PacketBuilder) {
         let mut pieces = Vec::new();
-        while packet.len() < PACKET {
+        while packet.len() + PIECE <= PACKET {
             let asks = &mut self.asks;
             let room = PACKET - packet.len();
             let next = self.lanes.next_data(self.now, room, &mut pieces, &mut |id, offset| asks.assign(id, offset));

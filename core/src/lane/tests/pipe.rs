@@ -35,6 +35,7 @@ enum Action {
     TakeReply(Index),
     Report(Option<u16>),
     Restore,
+    Restart(u16),
 }
 
 #[derive(Clone, Debug)]
@@ -109,6 +110,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => any::<Index>().prop_map(Action::TakeReply),
         3 => proptest::option::of(any::<u16>()).prop_map(Action::Report),
         1 => Just(Action::Restore),
+        1 => any::<u16>().prop_map(Action::Restart),
     ]
 }
 
@@ -256,6 +258,18 @@ impl Pair {
                 let recv: RecvBuffer = restored(&self.recv);
                 assert_eq!((&send, &recv), (&self.send, &self.recv));
                 (self.send, self.recv) = (send, recv);
+            }
+            Action::Restart(max) => {
+                // The process that made the snapshot goes on for a while.
+                let end = self.send.stage(self.now);
+                self.expire();
+                let mut former = self.send.clone();
+                let mut out = Vec::new();
+                let data = former.next_data(self.now, (*max).into(), &mut out, &mut |_, _| ());
+                self.packets.extend(data.map(|(offset, _)| (offset, Bytes::from(out.concat()))));
+                let assigned = &mut self.assigned;
+                self.send.assume_sent(end, &mut |id, at| assert_eq!(assigned.insert(id, at), None));
+                self.send = restored(&self.send);
             }
         }
         assert!(self.recv.consumed() >= self.consumed, "consumed falls back");

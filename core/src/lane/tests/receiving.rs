@@ -5,6 +5,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
+use proptest::collection;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::super::record::Violation;
 use super::super::*;
@@ -303,6 +306,79 @@ fn an_empty_record_on_a_byte_lane_means_nothing() {
     let mut recv = buffer(BYTES);
     arrive(&mut recv, 0, [head(0, false), head(0, false)].concat()).unwrap();
     assert_eq!((recv.read(9), recv.consumed(), recv.allocated()), (None, 2, 0));
+}
+
+/// Bytes that are often the start of something.
+fn noise() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![3 => 0_u8..20, 1 => any::<u8>()];
+    let record = (0_u8..10, collection::vec(any::<u8>(), 0..20)).prop_map(|(kind, body)| {
+        let mut record = head(body.len() as u64 + 1, true);
+        record.push(kind);
+        record.extend(body);
+        record
+    });
+    let known = prop_oneof![
+        Just(message("hello")),
+        Just(reply("there")),
+        Just(open(LaneKind::Messages)),
+        Just(open(LaneKind::Bytes)),
+        Just(Outgoing::Cancel { ask: 7 }),
+        Just(Outgoing::Fin),
+    ];
+    let piece = prop_oneof![
+        1 => collection::vec(byte, 0..10),
+        1 => record,
+        4 => known.prop_map(|record| stream(&[record]).to_vec()),
+    ];
+    collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    /// However they are divided, the same bytes give the same, and the first one that breaks a rule is found.
+    #[test]
+    fn noise_is_taken_or_refused_alike(
+        kind in prop_oneof![Just(None), Just(MESSAGES), Just(BYTES)],
+        bytes in noise(),
+        cuts in collection::vec(any::<Index>(), 0..6),
+        reads in any::<bool>(),
+    ) {
+        let bytes = Bytes::from(bytes);
+        let run = |cuts: &[usize]| {
+            let mut recv = buffer(kind);
+            let (mut given, mut taken, mut read) = (Vec::new(), Vec::new(), Vec::new());
+            let mut result = Ok(());
+            let mut start = 0;
+            for end in cuts.iter().copied().chain([bytes.len()]) {
+                recv.insert(start as u64, bytes.slice(start..end), end - start).unwrap();
+                start = end;
+                loop {
+                    match recv.scan() {
+                        Ok(Some(record)) => given.push(record),
+                        Ok(None) => break,
+                        Err(violation) => result = Err(violation),
+                    }
+                    if result.is_err() {
+                        break;
+                    }
+                }
+                if reads || result.is_err() || end == bytes.len() {
+                    taken.extend(core::iter::from_fn(|| recv.next()));
+                    while let Some(ReadBytes::Data(bytes)) = recv.read(7) {
+                        read.extend_from_slice(&bytes);
+                    }
+                }
+                assert!(recv.consumed() <= recv.received() && recv.allocated() <= 16 * 1024);
+                if result.is_err() {
+                    assert_eq!(recv.scan().map(drop), result);
+                    break;
+                }
+            }
+            (given, taken, read, result)
+        };
+        let mut cuts = Vec::from_iter(cuts.iter().map(|cut| cut.index(bytes.len() + 1)));
+        cuts.sort_unstable();
+        prop_assert_eq!(run(&cuts), run(&[]));
+    }
 }
 
 #[test]

@@ -44,6 +44,8 @@ fn a_transmission_ends_with_a_record_unless_that_makes_it_much_shorter() {
     assert_eq!(transmit(&mut send, 1000), Some((0, 906)));
     assert_eq!(transmit(&mut send, 1000), Some((906, 1000)));
     assert_eq!(transmit(&mut send, 4000), Some((1906, 2002)));
+    let mut send = buffer([message(98), message(98), message(98)]);
+    assert_eq!(transmit(&mut send, 200), Some((0, 200)));
 }
 
 #[test]
@@ -88,15 +90,15 @@ fn credit_and_gate_hold_back() {
     send.push(message(98));
     send.set_gate(30);
     assert_eq!((transmit(&mut send, 1000), transmit(&mut send, 1000)), (Some((0, 30)), None));
-    assert!(!send.has_data() && !send.is_blocked());
+    assert!(!send.has_data());
     send.set_gate(u64::MAX);
     assert!(send.has_data());
     assert_eq!(transmit(&mut send, 1000), Some((30, 20)));
-    assert!(!send.has_data() && send.is_blocked());
+    assert!(!send.has_data());
     send.on_report(50, 0, 200, &mut |_| ()).unwrap();
-    assert!(send.has_data() && !send.is_blocked());
+    assert!(send.has_data());
     assert_eq!(transmit(&mut send, 1000), Some((50, 50)));
-    assert!(!send.has_data() && !send.is_blocked());
+    assert!(!send.has_data());
 }
 
 #[test]
@@ -116,6 +118,13 @@ fn staging_moves_what_waits_behind_the_gate() {
     assert_eq!(assigned, [(AskId(5), 11)]);
     assert!(!send.has_data());
     assert!(send.cancel(SendId(2)).is_some());
+}
+
+#[test]
+fn the_smallest_room_is_a_step_forward() {
+    let mut send = buffer([message(3), message(3)]);
+    let steps: Vec<u64> = core::iter::from_fn(|| transmit(&mut send, 1)).map(|(offset, _)| offset).collect();
+    assert_eq!(steps, [0, 1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[test]
@@ -198,6 +207,31 @@ fn a_new_link_transmits_again_from_what_was_received() {
     report(&mut send, 200, 100).unwrap();
     send.rewind(0);
     assert_eq!((transmit(&mut send, 100), send.sent()), (Some((100, 100)), 200));
+}
+
+#[test]
+fn what_was_received_meanwhile_is_not_transmitted_again() {
+    let mut send = buffer([message(98), message(98)]);
+    transmit(&mut send, 200);
+    send.rewind(0);
+    send.skip(100);
+    assert_eq!(transmit(&mut send, 50), Some((100, 50)));
+    send.skip(100);
+    assert_eq!(transmit(&mut send, 100), Some((150, 50)));
+}
+
+#[test]
+fn what_may_have_been_sent_is_in_doubt() {
+    let mut send = buffer([message(98)]);
+    send.push(Outgoing::Ask(AskId(1), Message::new("?")));
+    send.push(message(98));
+    let end = send.stage(NOW);
+    let mut assigned = Vec::new();
+    send.assume_sent(end - 100, &mut |id, at| assigned.push((id, at)));
+    assert_eq!(assigned, [(AskId(1), 100)]);
+    assert_eq!(report(&mut send, end - 100, 100), Ok(vec![]));
+    let fates: Vec<_> = send.take_unconfirmed().into_iter().map(|record| record.fate).collect();
+    assert_eq!(fates, [Fate::InDoubt, Fate::Unsent]);
 }
 
 #[test]

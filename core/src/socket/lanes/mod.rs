@@ -344,6 +344,10 @@ impl Lanes {
             if let Some((offset, length)) = piece {
                 return Some((number, offset, length, prompt));
             }
+            // Data for which `max` leaves no room goes into the next packet.
+            if more {
+                return None;
+            }
         }
     }
 
