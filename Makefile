@@ -6,10 +6,14 @@
 CARGO ?= cargo
 DEMO ?= --seconds 10 --cut-every 300
 
-# $(call part,name,command): runs the command and prints how long it took.
+# All parts select the whole workspace: a part of it has other features of the dependencies, and would be built anew.
+TEST = $(CARGO) test --workspace --locked
+EXAMPLES = $${CARGO_TARGET_DIR:-target}/debug/examples
+
+# $(call part,name,command) runs the command and prints how long it took.
 define part
-	@printf '== %s\n' '$(1)'; start=$$(date +%s%N); $(2) || exit 1; \
-	end=$$(date +%s%N); printf '== %s: %d.%01d s\n' '$(1)' $$(((end - start) / 1000000000)) $$(((end - start) / 100000000 % 10))
+	@echo '== $(1)'; start=$$(date +%s%N); $(2) || exit 1; \
+	tenths=$$((($$(date +%s%N) - start) / 100000000)); echo "== $(1): $$((tenths / 10)).$$((tenths % 10)) s"
 endef
 
 .PHONY: demo test check faults
@@ -18,13 +22,11 @@ demo:
 	$(CARGO) run --release --locked --quiet --package steadfast-cli -- demo $(DEMO)
 
 test:
-	$(call part,build,$(CARGO) test --workspace --locked --all-targets --no-run)
-	$(call part,core,$(CARGO) test --locked --package steadfast --all-targets)
-	$(call part,simulation,$(CARGO) test --locked --package steadfast-sim --all-targets)
-	$(call part,adapters,$(CARGO) test --locked --package steadfast-driver --package steadfast-tokio --package steadfast-smol --package steadfast-adapter-tests --all-targets)
-	$(call part,tool,$(CARGO) test --locked --package steadfast-cli --all-targets)
-	$(call part,example without a runtime,$(CARGO) run --locked --quiet --package steadfast --example plain_std)
-	$(call part,examples in the documentation,$(CARGO) test --workspace --locked --doc)
+	$(call part,build,$(CARGO) build --workspace --locked --examples && $(TEST) --tests --benches --no-run)
+	$(call part,unit tests,$(TEST) --lib --bins)
+	$(call part,integration tests,$(TEST) --test '*')
+	$(call part,documentation tests,$(TEST) --doc)
+	$(call part,example without a runtime,$(EXAMPLES)/plain_std)
 	$(call part,no_std,$(CARGO) build --locked --manifest-path core/tests/no_std/Cargo.toml --target-dir target/no_std)
 
 check:

@@ -99,9 +99,11 @@ impl End {
 async fn live(socket: &Socket, mut changes: Changes, reconnect: bool, mut story: Story) -> End {
     let (mut session_lost, mut given_up, mut was_ready) = (None, None, false);
     let mut untold = Some(Change::State(State::Connecting));
-    // What came before the changes were looked at: success, or a failed attempt, which is made again to be seen.
+    // What came before the changes were looked at: success, or a failure, which another attempt will show.
     let mut missed = (socket.state() == State::Ready).then_some(Change::State(State::Ready));
-    socket.connect();
+    if !reconnect {
+        socket.connect();
+    }
     loop {
         let next = match untold {
             _ if missed.is_some() => Ok(missed.take()),
@@ -117,12 +119,9 @@ async fn live(socket: &Socket, mut changes: Changes, reconnect: bool, mut story:
         match &change {
             Some(Change::State(State::Ready)) => was_ready = true,
             Some(Change::SessionLost(lost)) => session_lost = Some(lost.clone()),
-            Some(Change::LinkLost(loss)) => {
-                let no_further = !reconnect && socket.state() == State::Disconnected;
-                if no_further || is_certificate_refused(loss) {
-                    given_up = Some(loss.clone());
-                    socket.abort(loss.reason.clone());
-                }
+            Some(Change::LinkLost(loss)) if !reconnect || is_certificate_refused(loss) => {
+                given_up = Some(loss.clone());
+                socket.abort(loss.reason.clone());
             }
             _ => {}
         }

@@ -19,10 +19,15 @@ impl Story {
         Story { notes, who: who.into(), last: State::Disconnected }
     }
 
-    /// Tells of a change; not again of a state that was told last.
+    /// Tells of a change; not of a state that was told already, before the changes were looked at.
     pub(crate) fn tell(&mut self, change: &Change) {
-        let known = matches!(change, Change::State(state) if std::mem::replace(&mut self.last, *state) == *state);
-        if let (false, Some(line)) = (known, line(change)) {
+        match change {
+            Change::State(State::Connecting | State::Ready) if self.last == State::Ready => return,
+            Change::State(state) => self.last = *state,
+            Change::LinkLost(_) => self.last = State::Disconnected,
+            _ => {}
+        }
+        if let Some(line) = line(change) {
             self.notes.line(format_args!("{}{line}", self.who));
         }
     }

@@ -432,7 +432,7 @@ fn an_older_copy_of_a_client_is_told_so_and_never_served_twice() {
 
 #[test]
 fn a_link_that_nobody_asked_for_is_refused() {
-    let (mut world, client, _) = World::pair(1);
+    let (world, client, _) = World::pair(1);
     let stray = steadfast::LinkId(1 << 40);
     let mut socket = world.socket(client).clone();
     socket.handle_link_up(world.now(), stray, LinkKind::Stream);
@@ -453,7 +453,7 @@ fn a_server_that_goes_away_drains_and_hands_its_clients_over_with_nothing_in_dou
         world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "asked before".into(), None)).unwrap();
     world.send(client, "sent before").unwrap();
     world.run_for(SECOND);
-    world.command(old, |server, now| server.go_away(now, 10 * SECOND, "elsewhere"));
+    world.command(old, |server, now| server.go_away(now, 10 * SECOND, "elsewhere")).unwrap();
     world.run_for(100 * MILLISECOND);
     assert!(world.events(client).iter().any(|event| matches!(event, Event::GoingAway(_))));
     world.send(client, "written meanwhile").unwrap();
@@ -482,7 +482,7 @@ fn what_a_drain_leaves_at_its_deadline_is_handed_back() {
     let (client, _) = world.connected(config);
     world.send(client, "never read there").unwrap();
     world.run_for(SECOND);
-    world.command(old, |server, now| server.go_away(now, 3 * SECOND, "elsewhere"));
+    world.command(old, |server, now| server.go_away(now, 3 * SECOND, "elsewhere")).unwrap();
     world.run_for(20 * SECOND);
     let lost = lost_sessions(&mut world, client);
     assert_eq!(lost.len(), 1, "{lost:?}");

@@ -137,9 +137,9 @@ impl Socket {
         self.drain.as_ref().filter(|_| self.state != State::Closed).map(|drain| drain.deadline)
     }
 
-    /// Once all that was asked is answered, the old session is closed.
+    /// Once all that was asked is answered, by both sides, the old session is closed.
     pub(super) fn progress_drain(&mut self) {
-        let answered = || !self.asks.pending().any(|(_, _, offset)| offset.is_some());
+        let answered = || self.asks.open_count() == 0 && !self.asks.pending().any(|(_, _, offset)| offset.is_some());
         if self.is_draining() && self.ending.is_none() && answered() {
             self.close_drained();
         }

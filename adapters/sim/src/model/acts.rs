@@ -6,7 +6,8 @@ use steadfast::{LaneError, LaneId, LaneKind, LaneOptions, OnLoss, SendErrorKind,
 
 use crate::model::app::App;
 use crate::model::content::{Kind, Shape, extend_with_pattern};
-use crate::model::ledger::{Ledger, Stream, StreamEnd};
+use crate::model::ledger::Ledger;
+use crate::model::stream::{Stream, StreamEnd};
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -104,7 +105,10 @@ impl App {
             SendErrorKind::Closed => {
                 let is_unwanted = stream.is_some_and(|stream| ledger.streams[stream].is_discarded);
                 let will_hear = world.has_events(end);
-                assert!(self.is_closing || is_unwanted || will_hear, "{end:?}: closed for writing, and nobody closes");
+                assert!(
+                    self.is_closing || self.has_moved || is_unwanted || will_hear,
+                    "{end:?}: closed for writing, and nobody closes"
+                );
             }
             SendErrorKind::Lost => {
                 assert!(self.is_over || world.has_events(end), "{end:?}: lost, and it was never told")

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast::{
-    AskId, AskRef, Event, LaneId, LaneKind, LaneOptions, Received, ReceivedBytes, SendErrorKind, SendId, State,
+    AskId, AskRef, Event, Incarnation, LaneId, LaneKind, LaneOptions, Received, ReceivedBytes, SendErrorKind, SendId,
 };
 
 use crate::model::asks::HandlerEnd;
 use crate::model::content::Shape;
-use crate::model::ledger::{Ledger, Stream};
+use crate::model::ledger::Ledger;
+use crate::model::stream::Stream;
 use crate::rng::Rng;
 use crate::world::{End, World};
 
@@ -29,8 +30,11 @@ pub(super) struct App {
     pub(super) is_out_of_lanes: bool,
     /// A side has begun to close.
     pub(super) is_closing: bool,
-    /// It is told that the server goes away.
+    /// The server goes away: since it said so, and until the next incarnation.
     pub(super) is_going_away: bool,
+    /// It was so at least once: lanes of the old session take no more.
+    pub(super) has_moved: bool,
+    incarnation: Incarnation,
     pub(super) is_over: bool,
     taken_at_loss: usize,
 }
@@ -64,6 +68,8 @@ impl App {
             is_out_of_lanes: false,
             is_closing: false,
             is_going_away: false,
+            has_moved: false,
+            incarnation: Incarnation::default(),
             is_over: false,
             taken_at_loss: 0,
         };
@@ -103,16 +109,15 @@ impl App {
                 Event::LaneFinished(lane) => ledger.finish_confirmed(self.lane_mut(lane).out),
                 Event::Volatile(_, message) => ledger.volatile_arrived(&message),
                 Event::SessionLost(lost) => {
-                    let before = world.socket(self.end).incarnation();
                     let taken = self.take_back(world, ledger);
                     assert_eq!(taken, lost.unconfirmed, "{:?}: what SessionLost announced", self.end);
                     self.taken_at_loss = taken;
-                    if world.socket(self.end).incarnation() != before {
+                    if world.socket(self.end).incarnation() != self.incarnation {
                         self.forget_session();
                     }
                 }
                 Event::Closing(_) => self.closes(world, ledger),
-                Event::GoingAway(_) => self.is_going_away = true,
+                Event::GoingAway(_) => (self.is_going_away, self.has_moved) = (true, true),
                 Event::Closed(closed) => {
                     let taken = self.take_back(world, ledger);
                     // A loss that closes the socket is announced twice, and handed back once.
@@ -122,9 +127,19 @@ impl App {
                     self.closes(world, ledger);
                     self.is_over = true;
                 }
-                Event::State(State::Ready) => self.is_going_away = false,
                 Event::State(_) | Event::LinkLost(_) => {}
             }
+            self.notice_move(world);
+        }
+    }
+
+    /// A drained session is replaced without a word.
+    fn notice_move(&mut self, world: &World) {
+        let incarnation = world.socket(self.end).incarnation();
+        if incarnation != self.incarnation {
+            self.incarnation = incarnation;
+            self.is_going_away = false;
+            self.lane_mut(LaneId::MAIN).has_ended = false;
         }
     }
 
@@ -196,8 +211,9 @@ impl App {
     /// The stream that is read on a lane; unknown when the writer's process is gone.
     fn incoming(&self, lane: LaneId, world: &World, ledger: &Ledger) -> Option<usize> {
         let known = self.lanes[&lane].incoming.or(ledger.streams[self.lanes[&lane].out].reverse);
+        // The peer of a client is another one with each session.
         let of_peer = || ledger.mains.get(&world.peer(self.end)?).copied();
-        known.or_else(|| if lane == LaneId::MAIN { of_peer() } else { None })
+        if lane == LaneId::MAIN { of_peer().or(known) } else { known }
     }
 
     fn read_message(&mut self, lane: LaneId, world: &mut World, ledger: &mut Ledger) -> bool {
@@ -255,11 +271,11 @@ impl App {
         }
     }
 
-    /// Takes the end of an ask that was cancelled; one that had ended before, unseen, may have none.
+    /// Takes the end of an ask that was cancelled, whatever had come of it before.
     pub(super) fn read_cancelled(&mut self, ask: AskId, world: &mut World, ledger: &mut Ledger) {
         self.readable_asks.insert(ask);
         self.read_replies(world, ledger);
-        ledger.asks.cancel_taken(self.end, ask);
+        // Only an older copy of a process can know of asks that its socket does not.
         self.asks.retain(|open| *open != ask);
     }
 
@@ -325,7 +341,8 @@ impl App {
                     }
                     Err(error) => {
                         let is_finished = self.lanes.get(&ask.lane()).is_none_or(|lane| lane.is_finished);
-                        let has_reason = !is_open || is_finished || self.is_closing || world.has_events(end);
+                        let has_reason =
+                            !is_open || is_finished || self.has_moved || self.is_closing || world.has_events(end);
                         assert!(has_reason, "{end:?}: {error:?} for a reply");
                     }
                 }

@@ -19,8 +19,7 @@ pub(super) struct AskBook {
 /// One ask.
 #[derive(Debug)]
 pub(super) struct Ask {
-    pub(super) asker: End,
-    pub(super) id: AskId,
+    asker: End,
     place: (u32, u32),
     deadline: Option<Time>,
     is_cancelled: bool,
@@ -53,7 +52,6 @@ impl AskBook {
         let place = (place.stream, place.index);
         self.asks.push(Ask {
             asker,
-            id,
             place,
             deadline,
             is_cancelled: false,
@@ -128,12 +126,6 @@ impl AskBook {
                 ask.is_over = true;
             }
         }
-    }
-
-    /// The asker has cancelled an ask and taken all that came of it.
-    pub(super) fn cancel_taken(&mut self, asker: End, id: AskId) {
-        let ask = self.by_id[&(asker, id)];
-        self.asks[ask].is_over = true;
     }
 
     /// Whether an ask's end is known to its asker.

@@ -50,11 +50,6 @@ impl Shape {
         Shape { payload: payload.min(max_message) as u32, has_name: rng.one_in(5), headers: headers as u16 }
     }
 
-    /// Whether the message tells which one it is.
-    pub(super) fn is_marked(self) -> bool {
-        self.payload as usize >= MARK || self.has_name
-    }
-
     /// The same shape, large enough to tell which message it is.
     pub(super) fn marked(self) -> Shape {
         Shape { payload: self.payload.max(MARK as u32), ..self }
@@ -134,7 +129,8 @@ mod tests {
             let shape = Shape::random(&mut rng, 5000, 1000);
             let message = shape.compose(mark);
             assert_eq!(message.payload.len(), shape.payload as usize);
-            assert_eq!(Mark::of(&message), shape.is_marked().then_some(mark), "{shape:?}");
+            let is_marked = shape.payload as usize >= MARK || shape.has_name;
+            assert_eq!(Mark::of(&message), is_marked.then_some(mark), "{shape:?}");
         }
     }
 

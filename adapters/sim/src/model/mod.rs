@@ -9,8 +9,11 @@ mod app;
 mod asks;
 mod content;
 mod ledger;
+mod peace;
 mod schedule;
+mod stream;
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,40 +23,73 @@ pub use schedule::{Outcome, Schedule};
 /// After how many failures no more schedules are run.
 const ENOUGH: usize = 8;
 
-/// Runs the schedules of many seeds on all processors and adds up what they did. `body` runs one of them.
+/// The seeds of a test: the one of the environment variable `STEADFAST_SEED`, or as many as `STEADFAST_SCHEDULES` says, or
+/// `count`.
 ///
-/// With the environment variable `STEADFAST_SEED` only that seed is run, and loudly; `STEADFAST_SCHEDULES` is how many
-/// are run instead of `count`. When one fails, the seed and the command that replays it are printed; `test` is the name
-/// of the test binary.
+/// # Panics
+/// When one of the variables is no number.
+pub fn seeds(count: u64) -> Range<u64> {
+    match from_environment("STEADFAST_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..from_environment("STEADFAST_SCHEDULES").unwrap_or(count),
+    }
+}
+
+/// While it lives, a panic prints the seed and the command that replays it.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    test: &'a str,
+    seed: u64,
+}
+
+impl Replay<'_> {
+    /// The schedule of `seed` in the test binary `test` of this crate.
+    pub fn new(test: &str, seed: u64) -> Replay<'_> {
+        Replay { test, seed }
+    }
+}
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Replay { test, seed } = self;
+            eprintln!("seed {seed} failed; replay: STEADFAST_SEED={seed} cargo test -p steadfast-sim --test {test}");
+        }
+    }
+}
+
+/// Runs the schedules of [`seeds`] on all processors, each through `body`, and adds up what they did. A single one is run
+/// loudly. `test` is the name of the test binary, for [`Replay`].
 ///
 /// # Panics
 /// As the first schedule that failed, when all were run or a few have failed.
 pub fn run_many(test: &str, count: u64, body: impl Fn(Schedule) -> Outcome + Sync) -> Outcome {
-    if let Some(seed) = number_from_environment("STEADFAST_SEED") {
-        let mut schedule = Schedule::new(seed);
-        schedule.be_loud();
-        return body(schedule);
-    }
-    let count = number_from_environment("STEADFAST_SCHEDULES").unwrap_or(count);
-    let next = AtomicU64::new(0);
+    let seeds = seeds(count);
+    let is_loud = seeds.end - seeds.start == 1;
+    let next = AtomicU64::new(seeds.start);
     let sum = Mutex::new(Outcome::default());
     let failures = Mutex::new(Vec::new());
+    let run = |seed| {
+        let _replay = Replay::new(test, seed);
+        let mut schedule = Schedule::new(seed);
+        if is_loud {
+            schedule.be_loud();
+        }
+        body(schedule)
+    };
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= count {
+            if seed >= seeds.end {
                 return;
             }
-            match catch_unwind(AssertUnwindSafe(|| body(Schedule::new(seed)))) {
+            match catch_unwind(AssertUnwindSafe(|| run(seed))) {
                 Ok(outcome) => sum.lock().expect("no panic under the lock").add(outcome),
                 Err(panic) => {
-                    eprintln!(
-                        "seed {seed} failed; replay: STEADFAST_SEED={seed} cargo test -p steadfast-sim --test {test}"
-                    );
                     let mut failures = failures.lock().expect("no panic under the lock");
                     failures.push(panic);
                     if failures.len() >= ENOUGH {
-                        next.store(count, Ordering::Relaxed);
+                        next.store(seeds.end, Ordering::Relaxed);
                     }
                 }
             }
@@ -67,7 +103,7 @@ pub fn run_many(test: &str, count: u64, body: impl Fn(Schedule) -> Outcome + Syn
     sum.into_inner().expect("no panic under the lock")
 }
 
-fn number_from_environment(name: &str) -> Option<u64> {
+fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}: it must be a number")))
 }

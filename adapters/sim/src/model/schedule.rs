@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use steadfast::{CloseReason, Config, OnLoss, ServerConfig, State};
+use steadfast::{CloseReason, Config, OnLoss, ServerConfig};
 
 use crate::conditions::{Break, Conditions};
 use crate::contract::Rigour;
@@ -12,18 +12,15 @@ use crate::model::ledger::Ledger;
 use crate::rng::Rng;
 use crate::world::{ADDRESS, End, ServerIx, World};
 
-/// How long a world may take to come to rest once the faults have stopped.
-const CALM: Duration = Duration::from_secs(600);
-
 /// A random schedule, step by step: a few clients and a server write, ask, read, open lanes and close, while links break,
 /// clocks jump and processes restart. Everything that comes out is compared with queues that are always right.
 pub struct Schedule {
-    world: World,
-    ledger: Ledger,
-    apps: BTreeMap<End, App>,
-    rng: Rng,
-    server: ServerIx,
-    server_config: ServerConfig,
+    pub(super) world: World,
+    pub(super) ledger: Ledger,
+    pub(super) apps: BTreeMap<End, App>,
+    pub(super) rng: Rng,
+    pub(super) server: ServerIx,
+    pub(super) server_config: ServerConfig,
     client_config: Config,
     steps_left: u64,
     saved: Option<Saved>,
@@ -106,6 +103,7 @@ impl Schedule {
             92..=95 => self.restart_a_client(),
             96 if self.rng.one_in(2) => self.restart_the_server(),
             97 if self.rng.one_in(2) => self.close_one(),
+            97 if self.rng.one_in(4) => self.move_the_server(),
             98 if self.apps.len() < 8 => self.add_client(),
             _ => {}
         }
@@ -138,7 +136,7 @@ impl Schedule {
     }
 
     /// Every application hears what it was told.
-    fn hear(&mut self) {
+    pub(super) fn hear(&mut self) {
         for end in self.world.server_ends() {
             if !self.apps.contains_key(&end) {
                 let client = self.world.peer(end).expect("a client of this world");
@@ -197,7 +195,7 @@ impl Schedule {
         self.world.suspend(Duration::from_millis(self.rng.number(0..=longest)));
     }
 
-    fn clients(&self) -> Vec<End> {
+    pub(super) fn clients(&self) -> Vec<End> {
         self.apps.keys().copied().filter(|end| matches!(end, End::Client(_))).collect()
     }
 
@@ -257,6 +255,16 @@ impl Schedule {
         self.server = self.world.serve(ADDRESS, self.server_config.clone());
     }
 
+    /// The server goes away, and another one has its address already.
+    fn move_the_server(&mut self) {
+        let within = Duration::from_millis(self.rng.number(0..=20_000));
+        for app in self.apps.values() {
+            self.ledger.moving(app.end);
+        }
+        self.world.command(self.server, |server, now| server.go_away(now, within, "")).expect("a short address");
+        self.server = self.world.serve(ADDRESS, self.server_config.clone());
+    }
+
     fn close_one(&mut self) {
         if let Some(mut app) = self.any_app() {
             let reason = CloseReason::app(self.rng.below(100) as u32, "enough");
@@ -267,136 +275,6 @@ impl Schedule {
             }
             app.closes(&self.world, &mut self.ledger);
             self.apps.insert(app.end, app);
-        }
-    }
-
-    /// The faults stop. Everybody reads and answers, until all is delivered and every ask has its end.
-    fn calm_down(&mut self) {
-        self.world.calm_down();
-        let end = self.world.now() + CALM;
-        loop {
-            self.tend();
-            if self.is_at_rest() {
-                break;
-            }
-            let in_time = self.world.next_moment().is_some_and(|moment| moment <= end);
-            assert!(in_time, "not at rest {CALM:?} after the faults stopped:\n{}", self.describe());
-            for _ in 0..20 {
-                self.world.step();
-            }
-        }
-        for app in self.apps.values() {
-            app.check_edges(&self.world);
-        }
-        self.world.check_at_rest();
-    }
-
-    /// Every application does what it has to: hears, reads all, answers all.
-    fn tend(&mut self) {
-        self.hear();
-        let ends: Vec<End> = self.apps.keys().copied().collect();
-        for end in ends {
-            let mut app = self.apps.remove(&end).expect("an application");
-            app.read(usize::MAX, &mut self.world, &mut self.ledger, &mut self.rng);
-            while !app.handling.is_empty() && !app.is_full {
-                app.answer(true, &mut self.world, &mut self.ledger, &mut self.rng);
-            }
-            if matches!(end, End::Client(_)) && self.world.state(end) == State::Disconnected {
-                self.world.with(end, |socket, now| socket.connect(now));
-            }
-            self.apps.insert(end, app);
-        }
-    }
-
-    /// Every session that lives has both ends, and nothing is under way in it.
-    fn is_at_rest(&self) -> bool {
-        let is_quiet = |app: &App| {
-            app.is_over || {
-                let socket = self.world.socket(app.end);
-                let confirmed = app.lanes.keys().all(|lane| socket.is_confirmed(*lane));
-                let peer = self.world.peer(app.end).and_then(|peer| self.apps.get(&peer));
-                let has_peer = peer.is_some_and(|peer| {
-                    !peer.is_over && self.world.socket(peer.end).session_id() == socket.session_id()
-                });
-                let has_link = self.world.link_of(app.end).is_some_and(|link| self.world.is_working(link));
-                has_peer
-                    && has_link
-                    && socket.state() == State::Ready
-                    && confirmed
-                    && app.asks.is_empty()
-                    && !app.is_full
-                    && app.handling.is_empty()
-                    && !app.is_closing
-            }
-        };
-        self.apps.values().all(is_quiet)
-    }
-
-    /// Everybody closes; then nobody must have lost anything.
-    fn close(&mut self) {
-        let reason = CloseReason::app(7, "the end");
-        for app in self.apps.values_mut() {
-            app.closes(&self.world, &mut self.ledger);
-        }
-        match self.rng.below(4) {
-            0 => self.world.command(self.server, |server, now| server.close(now, reason.clone())),
-            draw => {
-                for end in self.apps.values().filter(|app| !app.is_over).map(|app| app.end) {
-                    if draw == 1 || (draw == 2) == matches!(end, End::Client(_)) {
-                        self.world.with(end, |socket, now| socket.close(now, reason.clone()));
-                    }
-                }
-            }
-        }
-        let closing: Vec<End> = self.apps.values().filter(|app| !app.is_over).map(|app| app.end).collect();
-        let limit = self.world.now() + Duration::from_secs(2);
-        while self.apps.values().any(|app| !app.is_over) {
-            let in_time = self.world.next_moment().is_some_and(|moment| moment <= limit);
-            assert!(in_time, "not closed in time:\n{}", self.describe());
-            self.world.step();
-            self.tend();
-        }
-        for end in closing {
-            let closed = self.world.closed(end).expect("a closed socket tells how");
-            assert!(closed.clean, "{end:?} had nothing under way and did not close cleanly: {closed:?}");
-        }
-        self.check_nothing_lost();
-        assert_eq!(self.world.server(self.server).len(), 0, "sockets of the server are left over");
-        for end in self.apps.keys().copied().filter(|end| matches!(end, End::Server(..))) {
-            self.world.remove(end);
-        }
-        self.world.run_for(self.server_config.socket.retention + self.server_config.hello_timeout + CALM);
-        let wakes = self.world.server(self.server).poll_timeout();
-        assert_eq!(wakes, None, "a server without sockets wants to be woken");
-    }
-
-    fn check_nothing_lost(&self) {
-        for (number, stream) in self.ledger.streams.iter().enumerate() {
-            assert!(stream.is_settled(), "something of stream {number} was lost: {stream:?}");
-        }
-        let open: Vec<_> = self.ledger.asks.open().collect();
-        assert!(open.is_empty(), "asks without an end: {open:?}");
-    }
-
-    fn describe(&self) -> String {
-        let mut text = self.world.describe();
-        for app in self.apps.values() {
-            text += &format!("{app:?}\n");
-        }
-        for (number, stream) in self.ledger.streams.iter().enumerate().filter(|(_, stream)| !stream.is_settled()) {
-            text += &format!("stream {number}: {stream:?}\n");
-        }
-        text
-    }
-
-    fn outcome(&self) -> Outcome {
-        let clients = self.clients();
-        Outcome {
-            digest: self.world.digest(),
-            delivered: self.ledger.delivered,
-            resumes: clients.iter().map(|client| self.world.socket(*client).stats().resumes).sum(),
-            asks: self.ledger.asks.len() as u64,
-            sessions: self.apps.len() as u64 - clients.len() as u64,
         }
     }
 }

@@ -92,21 +92,31 @@ impl World {
                 break;
             }
         }
-        let probe = self.rigour.twins && self.rng.one_in(32);
         match host {
-            HostId::Client(client) => {
-                let contract = &mut self.clients[client].contract;
-                contract.drained(self.now);
-                for link in self.links.iter().filter(|(_, link)| probe && link.client == Some(client)) {
-                    contract.check_quiet(self.now, *link.0);
-                }
-            }
+            HostId::Client(client) => self.clients[client].contract.drained(self.now),
             HostId::Server(server) => {
                 let Some(server) = &mut self.servers[server.0] else { return };
                 server.contract.drained(self.now);
             }
         }
+        if self.rigour.twins && self.rng.one_in(32) {
+            self.check_quiet(host);
+        }
         self.set_alarm(host);
+    }
+
+    /// No link of the host has output of which the machine has not told.
+    pub(super) fn check_quiet(&self, host: HostId) {
+        for link in self.links_of(host) {
+            match host {
+                HostId::Client(client) => self.clients[client].contract.check_quiet(self.now, link),
+                HostId::Server(server) => {
+                    if let Some(server) = &self.servers[server.0] {
+                        server.contract.check_quiet(self.now, link);
+                    }
+                }
+            }
+        }
     }
 
     fn poll_link_action(&mut self, host: HostId) -> Option<LinkAction> {

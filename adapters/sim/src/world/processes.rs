@@ -176,6 +176,13 @@ impl World {
         End::Client(ix)
     }
 
+    /// The machines alone, of the clients and of the servers that run; all else of the world is gone then.
+    pub fn into_machines(self) -> (Vec<Socket>, Vec<Server>) {
+        let clients = self.clients.into_iter().map(|client| client.contract.into_machine()).collect();
+        let servers = self.servers.into_iter().flatten().map(|server| server.contract.into_machine()).collect();
+        (clients, servers)
+    }
+
     pub(super) fn host_of(&mut self, server: ServerIx) -> &mut ServerHost {
         self.servers[server.0].as_mut().expect("a running server")
     }

@@ -1,0 +1,127 @@
+//! The memory of a machine, counted by the allocator, against the bound that its configuration states.
+
+use std::alloc::System;
+use std::time::Duration;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use steadfast::{Config, Server, ServerConfig, Socket};
+use steadfast_sim::model::{Replay, Schedule, seeds};
+use steadfast_sim::{ADDRESS, Rigour, World};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// What a message, an ask or a receipt that the application asked for may cost beside the buffers: an entry in a map.
+const ENTRY: usize = 400;
+
+fn allocated() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
+
+/// The bytes that come free with a value: those that nothing else holds.
+fn memory_of<T>(value: T) -> usize {
+    let before = allocated();
+    drop(value);
+    before - allocated()
+}
+
+/// The bound of the documentation.
+fn bound(config: &Config, lanes: usize) -> usize {
+    config.send_buffer + 2 * config.receive_buffer + config.max_message + (128 << 10) + (1 << 10) * lanes
+}
+
+fn bound_of(socket: &Socket) -> usize {
+    let stats = socket.stats();
+    bound(socket.config(), stats.lanes) + ENTRY * (stats.messages_sent + stats.messages_received) as usize
+}
+
+/// Of its sockets, and of a few links that have not said who they are.
+fn bound_of_server(server: &Server) -> usize {
+    let sockets: usize = server.sockets().filter_map(|id| server.socket(id)).map(bound_of).sum();
+    sockets + 8 * (66 << 10)
+}
+
+/// One test function: what another one allocated meanwhile would be counted.
+#[test]
+fn memory_stays_within_the_bound_of_the_configuration() {
+    schedules_stopped_anywhere();
+    tiny_messages_in_large_buffers_that_nobody_reads();
+    an_idle_session_is_small();
+}
+
+fn schedules_stopped_anywhere() {
+    for seed in seeds(400) {
+        let _replay = Replay::new("memory", seed);
+        let mut schedule = Schedule::new(seed);
+        for _ in 0..seed % 97 {
+            schedule.step();
+        }
+        let (clients, servers) = schedule.into_world().into_machines();
+        for client in clients {
+            let bound = bound_of(&client);
+            let memory = memory_of(client);
+            assert!(memory <= bound, "a client of {memory} bytes, and the bound is {bound}");
+        }
+        for server in servers {
+            let bound = bound_of_server(&server);
+            let memory = memory_of(server);
+            assert!(memory <= bound, "a server of {memory} bytes, and the bound is {bound}");
+        }
+    }
+}
+
+fn tiny_messages_in_large_buffers_that_nobody_reads() {
+    let mut config = ServerConfig::default();
+    config.socket.max_message = 100_000;
+    config.socket.max_headers = 1000;
+    config.socket.max_lanes = 2;
+    config.socket.send_buffer = 1 << 20;
+    config.socket.receive_buffer = 1 << 20;
+    for (size, piece) in [(0, 1), (1, 40), (20, 7), (700, 1000), (100_000, 64 << 10), (100_000, 33_000)] {
+        let mut world = World::new(size as u64);
+        world.rigour = Rigour::OFF;
+        world.conditions.piece = piece..=piece;
+        // Each piece comes in a buffer of 64 KiB, as a careless adapter would read it.
+        world.conditions.buffer = 64 << 10..=64 << 10;
+        world.serve(ADDRESS, config.clone());
+        let (client, _) = world.connected(config.socket.clone());
+        let lane = world.with(client, |socket, now| socket.open_lane(now, Default::default())).expect("a lane");
+        for _ in 0..100 {
+            while world.send(client, vec![7; size]).is_ok() {
+                world.send_on(client, lane, vec![7; size]).ok();
+            }
+            world.run_for(Duration::from_millis(50));
+        }
+        let (clients, servers) = world.into_machines();
+        // Here nobody asked for anything: the bound of the configuration is all that there may be.
+        let bound = bound(&config.socket, 2);
+        for client in clients {
+            let memory = memory_of(client);
+            assert!(memory <= bound, "messages of {size}: a writer of {memory} bytes, and the bound is {bound}");
+        }
+        for server in servers {
+            let memory = memory_of(server);
+            assert!(memory <= bound, "messages of {size} in pieces of {piece}: a reader of {memory} bytes of {bound}");
+        }
+    }
+}
+
+fn an_idle_session_is_small() {
+    const SESSIONS: usize = 1000;
+    let mut world = World::new(1);
+    world.rigour = Rigour::OFF;
+    world.serve(ADDRESS, ServerConfig::default());
+    let pairs: Vec<_> = (0..SESSIONS).map(|_| world.connected(Config::default())).collect();
+    for (client, server) in pairs {
+        world.send(client, "hello").expect("room");
+        world.run_for(Duration::from_millis(5));
+        assert_eq!(world.texts(server), ["hello"]);
+    }
+    world.run_for(SECOND);
+    let (_, servers) = world.into_machines();
+    let each = memory_of(servers) / SESSIONS;
+    eprintln!("an idle session of a server: {each} bytes");
+    assert!(each < 4096, "an idle session takes {each} bytes");
+}
