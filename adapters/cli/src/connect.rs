@@ -21,7 +21,7 @@ use crate::story::{Story, how_closed, unconfirmed, why};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: Connect, output: Output, notes: Notes) -> Result<(), Failure> {
-    let mut config = args.pulse.config()?;
+    let mut config = args.pulse.config();
     config.reconnect = !args.no_reconnect;
     let limit = config.max_message;
     let mut connector = Connector::new(&args.url).config(config);

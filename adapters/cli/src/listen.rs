@@ -18,7 +18,7 @@ use crate::story::Story;
 
 pub(crate) async fn run(args: Listen, output: Output, notes: Notes) -> Result<(), Failure> {
     let mut config = ServerConfig::default();
-    config.socket = args.pulse.config()?;
+    config.socket = args.pulse.config();
     let limit = config.socket.max_message;
     let mut builder = Listener::builder(&args.url).config(config);
     if let (Some(cert), Some(key)) = (&args.cert, &args.key) {

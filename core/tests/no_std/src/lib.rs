@@ -10,7 +10,10 @@ use core::panic::PanicInfo;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use steadfast::{Bytes, Config, LaneId, LinkAction, LinkId, LinkKind, Message, Server, ServerConfig, Socket, Time};
+use steadfast::{
+    Bytes, Config, Event, LaneId, LinkAction, LinkId, LinkKind, Message, Received, Server, ServerConfig, ServerEvent,
+    Socket, Time,
+};
 
 #[panic_handler]
 fn panic(_: &PanicInfo) -> ! {
@@ -52,22 +55,20 @@ unsafe impl GlobalAlloc for Bump {
     unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
 }
 
-/// Runs a client and a server over one link in memory; the number of bytes that passed.
+/// Runs a client and a server over one link in memory; the number of messages that came back.
 #[unsafe(no_mangle)]
 pub extern "C" fn steadfast_no_std() -> usize {
-    let (mut now, link) = (Time::ZERO, LinkId(1));
-    let addresses = vec![Arc::from("memory")];
+    let link = LinkId(1);
     let (Ok(mut client), Ok(mut server)) = (
-        Socket::new(Arc::new(Config::default()), addresses, Bytes::new(), [1; 32], now),
-        Server::new(Arc::new(ServerConfig::default()), [2; 32], now),
+        Socket::new(Arc::new(Config::default()), vec![Arc::from("memory")], Bytes::new(), [1; 32], Time::ZERO),
+        Server::new(Arc::new(ServerConfig::default()), [2; 32], Time::ZERO),
     ) else {
         return 0;
     };
-    client.connect(now);
-    let _ = client.send(now, LaneId::MAIN, Message::new("hello"));
-    let mut passed = 0;
-    for _ in 0..100 {
-        now = now + core::time::Duration::from_millis(1);
+    client.connect(Time::ZERO);
+    let _ = client.send(Time::ZERO, LaneId::MAIN, Message::new("hello"));
+    let mut echoes = 0;
+    for now in (0..100).map(Time::from_millis) {
         while let Some(action) = client.poll_link_action() {
             if let LinkAction::Dial(_) = action {
                 client.handle_link_up(now, link, LinkKind::Stream);
@@ -75,21 +76,30 @@ pub extern "C" fn steadfast_no_std() -> usize {
             }
         }
         while let Some(transmit) = client.poll_transmit(now, link) {
-            for bytes in transmit.segments() {
-                passed += bytes.len();
-                server.handle_bytes(now, link, bytes.clone());
+            transmit.segments().iter().for_each(|bytes| server.handle_bytes(now, link, bytes.clone()));
+        }
+        while server.poll_link_action().is_some() {}
+        while let Some(event) = server.poll_event() {
+            match event {
+                ServerEvent::Open(request) => drop(server.accept(now, request.id)),
+                ServerEvent::Socket(id, Event::Readable(lane)) => {
+                    let Some(socket) = server.socket_mut(id) else { continue };
+                    while let Some(Received::Message(message)) = socket.recv(now, lane) {
+                        let _ = socket.send(now, lane, message);
+                    }
+                }
+                _ => {}
             }
         }
-        while server.poll_event().is_some() || server.poll_link_action().is_some() {}
         while let Some(transmit) = server.poll_transmit(now, link) {
-            for bytes in transmit.segments() {
-                passed += bytes.len();
-                client.handle_bytes(now, link, bytes.clone());
-            }
+            transmit.segments().iter().for_each(|bytes| client.handle_bytes(now, link, bytes.clone()));
         }
         while client.poll_event().is_some() {}
+        while client.recv(now, LaneId::MAIN).is_some() {
+            echoes += 1;
+        }
         client.handle_timeout(now);
         server.handle_timeout(now);
     }
-    passed
+    echoes
 }
