@@ -155,4 +155,6 @@ protocol_codes! {
     TooManyAsks = 21, "too many open asks";
     /// The session's retention ended while the peer was away.
     Expired = 22, "the session expired";
+    /// An attempt to get a link failed.
+    Unreachable = 23, "unreachable";
 }

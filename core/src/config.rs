@@ -45,6 +45,9 @@ pub struct Config {
     /// The silence that this side tolerates before it gives the link up. The peer sends something at least every third of
     /// it. At least 10 ms. Default 15 s.
     pub silence: Duration,
+    /// After how long without anything to send this side sends a PING, which the peer answers. It does so earlier, after a
+    /// third of the silence that the peer tolerates, where that is shorter. At least 1 ms. Default 5 s.
+    pub heartbeat: Duration,
     /// How long a confirmation may wait for company. Default 5 ms.
     pub ack_delay: Duration,
     /// How long a close may take before it becomes an abort. Default 10 s.
@@ -97,6 +100,7 @@ impl Default for Config {
             max_open_asks: 4096,
             volatile_buffer: 64 << 10,
             silence: Duration::from_secs(15),
+            heartbeat: Duration::from_secs(5),
             ack_delay: Duration::from_millis(5),
             close_timeout: Duration::from_secs(10),
             reconnect: true,
@@ -169,6 +173,7 @@ impl Config {
         rule("max_open_asks", self.max_open_asks as u64, 1..=u64::MAX, "at least 1")?;
         let ten_millis = 10_000..=u64::from(u32::MAX) * 1000;
         rule("silence", micros(self.silence), ten_millis, "10 ms to 49 days")?;
+        rule("heartbeat", micros(self.heartbeat), 1_000..=u64::MAX, "at least 1 ms")?;
         rule("redial_base", micros(self.redial_base), 1..=u64::MAX, "more than nothing")?;
         rule("attempt_timeout", micros(self.attempt_timeout), 1..=u64::MAX, "more than nothing")
     }

@@ -115,7 +115,8 @@ pub(crate) struct Connect {
 /// How often a link shows life, and how long it may fail to.
 #[derive(Args, Debug)]
 pub(crate) struct Pulse {
-    /// Milliseconds after which the peer shows life on an idle link; it does so at least every third of the timeout
+    /// Milliseconds after which this side shows life on an idle link, which the peer answers; either side does so at
+    /// least every third of the other's timeout [default: 5000]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(4..=100_000_000))]
     heartbeat: Option<u64>,
     /// Milliseconds of silence after which a link is given up [default: three heartbeats, or 15000]
@@ -127,6 +128,9 @@ impl Pulse {
     /// The configuration of a socket with this pulse.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
+        if let Some(millis) = self.heartbeat {
+            config.heartbeat = Duration::from_millis(millis);
+        }
         if let Some(millis) = self.timeout.or(self.heartbeat.map(|heartbeat| 3 * heartbeat)) {
             config.silence = Duration::from_millis(millis);
         }

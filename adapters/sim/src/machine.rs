@@ -20,8 +20,8 @@ pub enum Input {
     Bytes(LinkId, RecvBytes),
     /// `handle_dial_failed`; nothing to a server.
     DialFailed(&'static str),
-    /// `handle_links_lost`; nothing to a server.
-    LinksLost,
+    /// `handle_restart`; nothing to a server.
+    Restart([u8; 32]),
     /// `handle_timeout`
     Timeout,
 }
@@ -66,7 +66,7 @@ impl Machine for Socket {
             Input::LinkDown(link) => self.handle_link_down(now, link),
             Input::Bytes(link, bytes) => self.handle_bytes(now, link, bytes),
             Input::DialFailed(reason) => self.handle_dial_failed(now, reason),
-            Input::LinksLost => self.handle_links_lost(now),
+            Input::Restart(seed) => self.handle_restart(now, seed),
             Input::Timeout => self.handle_timeout(now),
         }
     }
@@ -118,7 +118,7 @@ impl Machine for Server {
             Input::LinkUp(link, kind) => self.handle_link_up(now, link, kind),
             Input::LinkDown(link) => self.handle_link_down(now, link),
             Input::Bytes(link, bytes) => self.handle_bytes(now, link, bytes),
-            Input::DialFailed(_) | Input::LinksLost => {}
+            Input::DialFailed(_) | Input::Restart(_) => {}
             Input::Timeout => self.handle_timeout(now),
         }
     }

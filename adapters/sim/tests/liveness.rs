@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use steadfast::{
-    Code, Config, Event, Fate, Incarnation, LaneId, LinkKind, OnLoss, ProtocolCode, Received, Reply, SendErrorKind,
-    ServerConfig, State,
+    Code, Config, Event, Fate, Incarnation, LaneId, LinkId, LinkKind, OnLoss, ProtocolCode, Received, Reply,
+    SendErrorKind, ServerConfig, Socket, State,
 };
 use steadfast_sim::{ADDRESS, Break, Dialling, End, Rigour, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// How a packet begins that only shows life, and the answer to it.
+const PING: u8 = 0x06;
+const PONG: u8 = 0x08;
 
 /// Both sides tolerate this silence.
 fn patient(silence: Duration) -> ServerConfig {
@@ -48,6 +52,20 @@ fn heartbeats_keep_an_idle_socket_alive_and_cost_little() {
 }
 
 #[test]
+fn a_side_may_show_life_more_often_than_its_peer_needs() {
+    let mut config = Config::default();
+    config.heartbeat = 100 * MILLISECOND;
+    let (mut world, client, _) = World::pair_with(1, config, ServerConfig::default());
+    world.start_tape();
+    let link = world.link_of(client).unwrap();
+    world.run_for(10 * SECOND);
+    for (reader, frame) in [(Side::Server, PING), (Side::Client, PONG)] {
+        let heard = packets(world.tape(link, reader)).filter(|packet| packet.first() == Some(&frame)).count();
+        assert!((98..=100).contains(&heard), "{heard} packets to the {reader:?}");
+    }
+}
+
+#[test]
 fn traffic_defers_heartbeats() {
     let config = patient(3 * SECOND);
     let (mut world, client, server) = World::pair_with(1, config.socket.clone(), config);
@@ -58,9 +76,8 @@ fn traffic_defers_heartbeats() {
         world.run_for(500 * MILLISECOND);
         world.texts(server);
     }
-    // A heartbeat is a packet that begins with a PING.
     let tape = world.tape(link, Side::Server);
-    let pings = packets(tape).filter(|packet| packet.first() == Some(&0x06)).count();
+    let pings = packets(tape).filter(|packet| packet.first() == Some(&PING)).count();
     assert_eq!(pings, 0);
 }
 
@@ -431,9 +448,24 @@ fn an_older_copy_of_a_client_is_told_so_and_never_served_twice() {
 }
 
 #[test]
+fn no_two_processes_that_hold_a_session_say_the_same_hello() {
+    let (world, client, _) = World::pair(1);
+    let (now, original) = (world.now(), world.socket(client));
+    let hello = |seed| {
+        let config = original.config().clone().into();
+        let mut socket = Socket::restore(original.snapshot(now), config, now);
+        socket.handle_restart(now, [seed; 32]);
+        socket.handle_link_up(now, LinkId(7), LinkKind::Stream);
+        socket.poll_transmit(now, LinkId(7)).expect("a HELLO").segments().concat()
+    };
+    assert_eq!(hello(1), hello(1));
+    assert_ne!(hello(1), hello(2), "the nonce is the process's own");
+}
+
+#[test]
 fn a_link_that_nobody_asked_for_is_refused() {
     let (world, client, _) = World::pair(1);
-    let stray = steadfast::LinkId(1 << 40);
+    let stray = LinkId(1 << 40);
     let mut socket = world.socket(client).clone();
     socket.handle_link_up(world.now(), stray, LinkKind::Stream);
     let actions: Vec<_> = std::iter::from_fn(|| socket.poll_link_action()).collect();

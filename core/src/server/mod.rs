@@ -248,7 +248,7 @@ impl Server {
         let full = self.table.len() >= self.config.max_sockets;
         let session = socket.session_id().filter(|session| !full && self.table.find(session).is_none());
         let Some(session) = session.filter(|_| socket.is_servers()) else { return Err(snapshot) };
-        socket.handle_links_lost(self.now);
+        socket.lose_process(self.now);
         Ok(self.table.insert(socket, session, None))
     }
 

@@ -46,9 +46,9 @@ impl Heartbeat {
         self.heard + tolerated
     }
 
-    /// When this side has to be heard of: a third of the silence that the peer tolerates.
-    pub(crate) fn keepalive_deadline(&self, peer_tolerates: Duration) -> Time {
-        self.said + peer_tolerates / 3
+    /// When this side has to be heard of: after its own interval, or a third of the silence that the peer tolerates.
+    pub(crate) fn keepalive_deadline(&self, interval: Duration, peer_tolerates: Duration) -> Time {
+        self.said + interval.min(peer_tolerates / 3)
     }
 
     /// Judges the peer's silence. After `Overslept` liveness starts anew.
@@ -111,6 +111,14 @@ mod tests {
         assert_eq!(heartbeat.judge(at(3600), SILENCE), Silence::Overslept);
         assert_eq!(heartbeat.judge(at(3600), SILENCE), Silence::Tolerated);
         assert_eq!(heartbeat.silence_deadline(SILENCE), at(3603));
+    }
+
+    #[test]
+    fn the_shorter_of_both_sides_wishes_is_kept() {
+        let mut heartbeat = Heartbeat::new(at(0));
+        heartbeat.on_said(at(10));
+        assert_eq!(heartbeat.keepalive_deadline(SILENCE, SILENCE), at(11));
+        assert_eq!(heartbeat.keepalive_deadline(SILENCE, 30 * SILENCE), at(13));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::heartbeat::Silence;
 use super::state::Change;
 use super::{Socket, State};
 use crate::code::{CloseReason, ProtocolCode};
+use crate::crypto::Rng;
 use crate::event::Event;
 use crate::ids::{LinkId, LinkKind};
 use crate::link::{Deadline, LinkAction, RecvBytes, Timer, Transmit};
@@ -37,7 +38,7 @@ impl Socket {
         let dialling = self.dialer.as_ref().is_some_and(|dialer| dialer.dialling);
         if dialling {
             self.forget_dial();
-            self.drop_link(CloseReason::protocol(ProtocolCode::TryLater, reason.to_string()), false);
+            self.drop_link(CloseReason::protocol(ProtocolCode::Unreachable, reason.to_string()), false);
         }
         self.settle();
     }
@@ -60,8 +61,20 @@ impl Socket {
         self.settle();
     }
 
-    /// All links and attempts are gone: the first input after a [`Socket::restore`] in another process.
-    pub fn handle_links_lost(&mut self, now: Time) {
+    /// The process that held this socket is gone, and all links and attempts with it: the first input after a
+    /// [`Socket::restore`] in another one. `seed` is a new one, as for [`Socket::new`], because the former process may have
+    /// used what would be drawn next.
+    ///
+    /// Of a durable socket the snapshot counts as committed.
+    pub fn handle_restart(&mut self, now: Time, seed: [u8; 32]) {
+        if let Some(dialer) = &mut self.dialer {
+            dialer.rng = Rng::new(seed);
+        }
+        self.lose_process(now);
+    }
+
+    /// What a restart is to both sides.
+    pub(crate) fn lose_process(&mut self, now: Time) {
         self.tick(now);
         self.forget_dial();
         self.farewell = None;
@@ -254,7 +267,8 @@ impl Socket {
 
     fn keepalive_deadline(&self) -> Option<Time> {
         let link = self.link.as_ref().filter(|link| link.is_ready())?;
-        Some(link.heartbeat.keepalive_deadline(self.session.as_ref()?.peer.silence))
+        let tolerated = self.session.as_ref()?.peer.silence;
+        Some(link.heartbeat.keepalive_deadline(self.config.heartbeat, tolerated))
     }
 
     /// After every input and command: moves an ending on, and sees to it that the adapter knows of output.

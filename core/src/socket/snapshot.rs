@@ -28,7 +28,7 @@ impl Socket {
     }
 
     /// The socket of a snapshot, which goes on at `now` as the original would have. In a process where its links do not
-    /// exist any more, call [`Socket::handle_links_lost`] first.
+    /// exist any more, call [`Socket::handle_restart`] first.
     ///
     /// The configuration must be the one that the original had.
     pub fn restore(snapshot: Snapshot, config: Arc<Config>, now: Time) -> Socket {

@@ -1,10 +1,11 @@
 //! `listen` and `connect` as a user runs them.
 
-use std::fmt::Write;
-use std::io::Read;
-use std::net::TcpStream;
+use std::fmt::Write as _;
+use std::io::{self, Read, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::harness::{DEADLINE, Tool, accepting, address, carry_until, cutting_proxy, free_port};
 
@@ -133,6 +134,24 @@ fn a_link_that_falls_silent_is_given_up_after_the_timeout() {
     let mut second = accepted.recv_timeout(DEADLINE).unwrap();
     second.set_read_timeout(Some(DEADLINE)).unwrap();
     assert!(second.read(&mut [0; 16]).unwrap() > 0, "the client says hello again");
+}
+
+#[test]
+fn an_idle_link_shows_life_as_often_as_told() {
+    let (proxy, accepted) = accepting();
+    let (_server, url) = Tool::listen(&[ANY, "--echo"]);
+    let _client = Tool::start(&["connect", &format!("tcp://{proxy}"), "--heartbeat", "50", "--timeout", "60000"]);
+    let (to_client, to_server) = (accepted.recv_timeout(DEADLINE).unwrap(), TcpStream::connect(address(&url)).unwrap());
+    to_client.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| io::copy(&mut &to_server, &mut &to_client));
+        let mut bytes = [0; 4096];
+        for _ in 0..10 {
+            let count = (&to_client).read(&mut bytes).expect("signs of life, far more often than by default");
+            (&to_server).write_all(&bytes[..count]).unwrap();
+        }
+        to_server.shutdown(Shutdown::Both).unwrap();
+    });
 }
 
 #[test]

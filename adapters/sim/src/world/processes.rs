@@ -163,7 +163,8 @@ impl World {
         let (next_dial, events) = (former.next_dial, std::mem::take(&mut former.events));
         self.clients[ix] = ClientHost { next_dial, events, ..host };
         self.say(|| format!("{client:?} restarts"));
-        self.input(HostId::Client(ix), Input::LinksLost);
+        let seed = self.rng.seed();
+        self.input(HostId::Client(ix), Input::Restart(seed));
     }
 
     /// A second process that holds the same written state of a client.
@@ -172,7 +173,8 @@ impl World {
         let ix = self.clients.len();
         let contract = Contract::new(format!("client {ix}"), socket, self.rigour, self.rng.fork());
         self.clients.push(ClientHost::new(contract));
-        self.input(HostId::Client(ix), Input::LinksLost);
+        let seed = self.rng.seed();
+        self.input(HostId::Client(ix), Input::Restart(seed));
         End::Client(ix)
     }
 
