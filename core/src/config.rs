@@ -45,8 +45,8 @@ pub struct Config {
     /// The silence that this side tolerates before it gives the link up. The peer sends something at least every third of
     /// it. At least 10 ms. Default 15 s.
     pub silence: Duration,
-    /// After how long without anything to send this side sends a PING, which the peer answers. It does so earlier, after a
-    /// third of the silence that the peer tolerates, where that is shorter. At least 1 ms. Default 5 s.
+    /// After how long without anything to send this side sends a PING, which the peer answers. A third of the silence that
+    /// the peer tolerates where that is shorter, and by default. At least 1 ms.
     pub heartbeat: Duration,
     /// How long a confirmation may wait for company. Default 5 ms.
     pub ack_delay: Duration,
@@ -100,7 +100,7 @@ impl Default for Config {
             max_open_asks: 4096,
             volatile_buffer: 64 << 10,
             silence: Duration::from_secs(15),
-            heartbeat: Duration::from_secs(5),
+            heartbeat: Duration::MAX,
             ack_delay: Duration::from_millis(5),
             close_timeout: Duration::from_secs(10),
             reconnect: true,

@@ -116,7 +116,7 @@ pub(crate) struct Connect {
 #[derive(Args, Debug)]
 pub(crate) struct Pulse {
     /// Milliseconds after which this side shows life on an idle link, which the peer answers; either side does so at
-    /// least every third of the other's timeout [default: 5000]
+    /// least every third of the other's timeout, and by default
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(4..=100_000_000))]
     heartbeat: Option<u64>,
     /// Milliseconds of silence after which a link is given up [default: three heartbeats, or 15000]

@@ -153,19 +153,19 @@ impl SendBuffer {
 
     // ---- accepting ----
 
-    /// Appends a record. An ask waits, everything else only behind what waits. Ignored after [`SendBuffer::finish`].
+    /// Appends a message that is nothing but a payload, when nothing waits: the common case, apart for speed. Whether it
+    /// did.
     #[inline]
-    pub(crate) fn push(&mut self, out: Outgoing) {
-        match out {
-            // The common case, apart for speed.
-            Outgoing::Message(Message { payload, meta: None }) if self.rare.is_none() && !self.ledger.closed => {
-                self.append_plain(&payload, Class::Message);
-            }
-            out => self.push_any(out),
+    pub(crate) fn push_plain(&mut self, message: &Message) -> bool {
+        let plain = message.meta.is_none() && self.rare.is_none() && !self.ledger.closed;
+        if plain {
+            self.append_plain(&message.payload, Class::Message);
         }
+        plain
     }
 
-    fn push_any(&mut self, out: Outgoing) {
+    /// Appends a record. An ask waits, everything else only behind what waits. Ignored after [`SendBuffer::finish`].
+    pub(crate) fn push(&mut self, out: Outgoing) {
         if self.ledger.closed {
             return;
         }

@@ -16,23 +16,24 @@ pub(crate) enum ReadBytes {
 }
 
 impl RecvBuffer {
-    /// Message lane: takes the next message, ask or end, in order. After the end, nothing.
-    pub(crate) fn next(&mut self) -> Option<Incoming> {
-        // The common case, apart for speed: a plain message, and another one behind it in the same piece.
-        if let (Some(front), Some(LaneKind::Messages)) = (self.ready.front_mut(), self.kind) {
-            if let Ok(Some(Head { extended: false, len, body })) = Head::parse(front) {
-                let end = len + body as usize;
-                if front.get(end).is_some_and(|next| next & 1 == 0) {
-                    self.read += end as u64;
-                    front.advance(len);
-                    return Some(Incoming::Message(Message::new(front.split_to(body as usize))));
-                }
-            }
+    /// Message lane: takes the next message if it is a plain one that ends before `end`, and another one stands behind
+    /// it in the same piece. The common case, apart for speed.
+    #[inline]
+    pub(crate) fn next_plain(&mut self, end: u64) -> Option<Bytes> {
+        let front = self.ready.front_mut().filter(|_| self.kind == Some(LaneKind::Messages))?;
+        let Ok(Some(Head { extended: false, len, body })) = Head::parse(front) else { return None };
+        let size = len + body as usize;
+        let follows = front.get(size).is_some_and(|next| next & 1 == 0);
+        if !follows || self.read + size as u64 >= end {
+            return None;
         }
-        self.next_any()
+        self.read += size as u64;
+        front.advance(len);
+        Some(front.split_to(body as usize))
     }
 
-    fn next_any(&mut self) -> Option<Incoming> {
+    /// Message lane: takes the next message, ask or end, in order. After the end, nothing.
+    pub(crate) fn next(&mut self) -> Option<Incoming> {
         if self.kind == Some(LaneKind::Bytes) {
             return None;
         }

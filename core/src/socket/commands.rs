@@ -29,7 +29,12 @@ impl Socket {
             Ok(number) => number,
             Err(kind) => return Err(SendError::new(kind, message)),
         };
-        self.queue(number, Outgoing::Message(message), None);
+        // The common case, apart for speed.
+        if self.drain.is_none() && self.lanes.push_plain(number, &message) {
+            self.counters.messages_sent += 1;
+        } else {
+            self.queue(number, Outgoing::Message(message), None);
+        }
         self.settle();
         Ok(())
     }
@@ -103,7 +108,16 @@ impl Socket {
         self.tick(now);
         let Some(number) = self.number(lane) else { return Some(Received::Finished) };
         let Some(entry) = self.lanes.get_mut(number) else { return Some(Received::Finished) };
-        if entry.kind() == LaneKind::Bytes {
+        // The common case, apart for speed.
+        if let Some(payload) = entry.next_quietly() {
+            self.counters.messages_received += 1;
+            return Some(Received::Message(Message::new(payload)));
+        }
+        self.recv_any(number)
+    }
+
+    fn recv_any(&mut self, number: u64) -> Option<Received> {
+        if self.lanes.get(number).is_some_and(|lane| lane.kind() == LaneKind::Bytes) {
             return None;
         }
         let received = loop {
@@ -138,6 +152,7 @@ impl Socket {
     }
 
     /// Whether a message may be queued on the lane, and the lane's number.
+    #[inline]
     fn admit(&mut self, lane: LaneId, message: &Message) -> Result<u64, SendErrorKind> {
         let number = self.writable_lane(lane, LaneKind::Messages)?;
         self.check_sizes(message)?;
@@ -165,7 +180,16 @@ impl Socket {
         Ok(number)
     }
 
+    #[inline]
     pub(super) fn check_sizes(&self, message: &Message) -> Result<(), SendErrorKind> {
+        // The common case, apart for speed.
+        if message.meta.is_none() && message.payload.len() <= self.max_message() {
+            return Ok(());
+        }
+        self.check_all_sizes(message)
+    }
+
+    fn check_all_sizes(&self, message: &Message) -> Result<(), SendErrorKind> {
         let headers = message.headers().map_or(0, |headers| headers.len());
         let name = message.name().map_or(0, str::len);
         let limits = [
@@ -184,6 +208,7 @@ impl Socket {
     }
 
     /// Whether `cost` bytes and `messages` more fit; if not, the application is told when there is room.
+    #[inline]
     pub(super) fn check_room(&mut self, cost: usize, messages: usize) -> Result<(), SendErrorKind> {
         let (mut bytes, mut count) = self.lanes.buffered();
         if let Some(drain) = &self.drain {
@@ -191,17 +216,21 @@ impl Socket {
             bytes += held_bytes;
             count += held_messages;
         }
-        let full = if bytes + cost > self.config.send_buffer {
-            SendErrorKind::Full { buffered: bytes, limit: self.config.send_buffer, unit: "bytes" }
+        if bytes + cost > self.config.send_buffer {
+            Err(self.full(SendErrorKind::Full { buffered: bytes, limit: self.config.send_buffer, unit: "bytes" }))
         } else if count + messages > self.config.send_messages {
-            SendErrorKind::Full { buffered: count, limit: self.config.send_messages, unit: "messages" }
+            Err(self.full(SendErrorKind::Full { buffered: count, limit: self.config.send_messages, unit: "messages" }))
         } else {
-            return Ok(());
-        };
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn full(&mut self, error: SendErrorKind) -> SendErrorKind {
         self.wants_room = true;
         self.lanes.prompt_all();
         self.settle();
-        Err(full)
+        error
     }
 
     /// Puts what was admitted into its lane, or aside while the old session drains.

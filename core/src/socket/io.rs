@@ -246,23 +246,27 @@ impl Socket {
         if self.state == State::Closed {
             return None;
         }
-        let dialer = self.dialer.as_deref();
-        let link = self.link.as_ref().filter(|link| link.is_ready());
-        [
-            (dialer.and_then(|dialer| dialer.redial_at), Timer::Redial),
-            (dialer.and_then(|dialer| dialer.attempt_until), Timer::Attempt),
-            (link.map(|link| link.heartbeat.silence_deadline(self.config.silence)), Timer::Silence),
-            (self.keepalive_deadline(), Timer::Keepalive),
-            (self.report_at, Timer::Acknowledge),
-            (self.lanes.next_expiry(), Timer::TimeToLive),
-            (self.asks.next_deadline(), Timer::Ask),
-            (self.ending_deadline(), Timer::Close),
-            (self.drain_deadline(), Timer::Close),
-            (self.expires_at, Timer::Retention),
-        ]
-        .into_iter()
-        .filter_map(|(at, timer)| Some(Deadline { at: at?, timer }))
-        .min()
+        let mut first: Option<Deadline> = None;
+        let mut add = |at: Option<Time>, timer| {
+            if let Some(at) = at.filter(|at| first.is_none_or(|first| Deadline { at: *at, timer } < first)) {
+                first = Some(Deadline { at, timer });
+            }
+        };
+        if let Some(dialer) = &self.dialer {
+            add(dialer.redial_at, Timer::Redial);
+            add(dialer.attempt_until, Timer::Attempt);
+        }
+        if let Some(link) = self.link.as_ref().filter(|link| link.is_ready()) {
+            add(Some(link.heartbeat.silence_deadline(self.config.silence)), Timer::Silence);
+            add(self.keepalive_deadline(), Timer::Keepalive);
+        }
+        add(self.report_at, Timer::Acknowledge);
+        add(self.lanes.next_expiry(), Timer::TimeToLive);
+        add(self.asks.next_deadline(), Timer::Ask);
+        add(self.ending_deadline(), Timer::Close);
+        add(self.drain_deadline(), Timer::Close);
+        add(self.expires_at, Timer::Retention);
+        first
     }
 
     fn keepalive_deadline(&self) -> Option<Time> {
@@ -273,9 +277,16 @@ impl Socket {
 
     /// After every input and command: moves an ending on, and sees to it that the adapter knows of output.
     pub(super) fn settle(&mut self) {
-        self.progress_ending();
-        let output = self.has_output();
-        if let Some(link) = self.link.as_mut().filter(|link| output && !link.flush_told) {
+        if self.ending.is_some() || self.drain.is_some() {
+            self.progress_ending();
+        }
+        if self.link.as_ref().is_some_and(|link| !link.flush_told) && self.has_output() {
+            self.tell_flush();
+        }
+    }
+
+    fn tell_flush(&mut self) {
+        if let Some(link) = &mut self.link {
             link.flush_told = true;
             self.actions.push_back(LinkAction::Flush(link.id));
         }

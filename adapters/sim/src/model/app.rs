@@ -139,7 +139,8 @@ impl App {
         if incarnation != self.incarnation {
             self.incarnation = incarnation;
             self.is_going_away = false;
-            self.lane_mut(LaneId::MAIN).has_ended = false;
+            let main = self.lane_mut(LaneId::MAIN);
+            (main.incoming, main.has_ended) = (None, false);
         }
     }
 

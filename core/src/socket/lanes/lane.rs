@@ -2,9 +2,11 @@
 
 use alloc::boxed::Box;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::super::credit::{Credit, Window};
+use super::Urgency;
 use crate::lane::{RecordLimits, RecvBuffer, SendBuffer};
 use crate::message::{LaneKind, LaneOptions};
 
@@ -18,6 +20,8 @@ pub(crate) struct Lane {
     pub(super) window: Window,
     /// What was last reported as consumed.
     pub(super) reported: u64,
+    /// Consumption before this offset changes nothing: its report is planned already.
+    pub(super) quiet_until: u64,
     /// Where the record ends for which the lane holds the reserve.
     pub(super) reserved: Option<u64>,
     pub(super) gate: Option<Box<LaneGate>>,
@@ -62,6 +66,7 @@ impl Lane {
             options: None,
             window,
             reported: 0,
+            quiet_until: 0,
             reserved: None,
             gate,
             scheduled: false,
@@ -93,6 +98,25 @@ impl Lane {
         let limit = credit.advance(&mut self.window, number, consumed, received, self.recv.limit());
         self.recv.set_limit(limit);
         limit
+    }
+
+    /// Takes the next message if it is a plain one and taking it changes nothing else.
+    #[inline]
+    pub(crate) fn next_quietly(&mut self) -> Option<Bytes> {
+        self.recv.next_plain(self.quiet_until)
+    }
+
+    /// Up to where consumption changes nothing after one of this urgency.
+    pub(super) fn hush(&mut self, urgency: Urgency) {
+        let planned = match urgency {
+            Urgency::Never => 0,
+            Urgency::Later if self.prompted > self.reported => {
+                self.prompted.min(self.reported + self.window.report_step())
+            }
+            Urgency::Later => self.reported + self.window.report_step(),
+            Urgency::Now => u64::MAX,
+        };
+        self.quiet_until = planned.min(self.reserved.unwrap_or(u64::MAX));
     }
 
     /// What may be reported as consumed.

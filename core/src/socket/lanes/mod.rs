@@ -16,14 +16,14 @@ use super::schedule::Schedule;
 use crate::config::Config;
 use crate::ids::AskId;
 use crate::lane::{Outgoing, RecordLimits, SendBuffer};
-use crate::message::{LaneKind, LaneOptions};
+use crate::message::{LaneKind, LaneOptions, Message};
 use crate::time::Time;
 use crate::wire::LaneState;
 pub(crate) use lane::{Lane, Side};
 
 /// The main lane's number.
 pub(crate) const MAIN: u64 = 0;
-/// How much one lane sends before another of its priority has its turn.
+/// How much one lane sends before another one that has something to send gets its turn.
 const QUANTUM: usize = 16 * 1024;
 
 /// How soon the peer has to hear of what was consumed.
@@ -262,6 +262,23 @@ impl Lanes {
         self.with_send(number, |send| send.push(out));
     }
 
+    /// Puts a message at the end of a lane's stream if it is a plain one and nothing waits: the common case, apart for
+    /// speed. Whether it did.
+    #[inline]
+    pub(crate) fn push_plain(&mut self, number: u64, message: &Message) -> bool {
+        let Some(lane) = self.get_mut(number) else { return false };
+        let pushed = lane.send.push_plain(message);
+        if pushed {
+            let schedule = !lane.scheduled && lane.send.has_data();
+            self.buffered += message.payload.len() + Config::MESSAGE_OVERHEAD;
+            self.messages += 1;
+            if schedule {
+                self.touch(number);
+            }
+        }
+        pushed
+    }
+
     /// What is sent on the lane is to be confirmed without delay.
     pub(crate) fn prompt(&mut self, number: u64) {
         let Some(lane) = self.get_mut(number) else { return };
@@ -331,7 +348,8 @@ impl Lanes {
             let number = self.schedule.pop()?;
             let Some(lane) = self.get_mut(number) else { continue };
             lane.scheduled = true;
-            let piece = self.with_send(number, |send| send.next_data(now, max.min(QUANTUM), out, assigned)).flatten();
+            let most = if self.schedule.is_empty() { max } else { max.min(QUANTUM) };
+            let piece = self.with_send(number, |send| send.next_data(now, most, out, assigned)).flatten();
             let lane = self.get_mut(number)?;
             let more = lane.send.has_data();
             lane.scheduled = more;
@@ -398,6 +416,7 @@ impl Lanes {
             urgency =
                 urgency.max(if step || prompted || lane.recv.is_finished() { Urgency::Now } else { Urgency::Later });
         }
+        lane.hush(urgency);
         if urgency > Urgency::Never {
             self.report_lane(number);
         }
@@ -442,6 +461,7 @@ impl Lanes {
     fn report(&mut self, number: u64) -> Option<LaneState> {
         let lane = if number == MAIN { &mut self.main } else { self.others.get_mut(&number)? };
         lane.to_report = false;
+        lane.quiet_until = 0;
         let (received, consumed) = (lane.recv.received(), lane.reportable());
         let limit = match &lane.gate {
             Some(gate) => gate.committed.limit,
