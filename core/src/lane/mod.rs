@@ -6,6 +6,7 @@ mod extended;
 mod handback;
 mod ledger;
 mod memory;
+mod pieces;
 pub(crate) mod record;
 mod recv;
 mod replies;

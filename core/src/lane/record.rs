@@ -261,10 +261,10 @@ fn meta_len(message: &Message) -> usize {
 /// Appends the head of a record that is nothing but a payload of `len` bytes.
 #[inline]
 pub(super) fn put_plain_head(len: usize, out: &mut BytesMut) {
-    // One or two bytes nearly always.
+    // One or two bytes nearly always. `extend_from_slice` is inlined, `put_slice` is not.
     match len {
-        0..0x40 => out.put_u8((len << 1) as u8),
-        0x40..0x2000 => out.put_slice(&[(len << 1) as u8 | 0x80, (len >> 6) as u8]),
+        0..0x40 => out.extend_from_slice(&[(len << 1) as u8]),
+        0x40..0x2000 => out.extend_from_slice(&[(len << 1) as u8 | 0x80, (len >> 6) as u8]),
         _ => varint::put((len as u64) << 1, out),
     }
 }

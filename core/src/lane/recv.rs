@@ -1,14 +1,14 @@
 //! What one side receives on a lane, until its application takes it.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 use serde::{Deserialize, Serialize};
 
 use super::assembler::Assembler;
 use super::extended::Extended;
-use super::memory::{keep, shrink};
+use super::memory::keep;
+use super::pieces::Pieces;
 use super::record::{Head, Incoming, RecordLimits, Violation};
 use super::replies::Replies;
 use super::tail::Tail;
@@ -28,7 +28,7 @@ const COPIED: usize = 16 * 1024;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct RecvBuffer {
     /// Whole records from `read` on.
-    pub(super) ready: VecDeque<Bytes>,
+    pub(super) ready: Pieces,
     /// What arrived and is being scanned: the first `walked` bytes of it are. Empty between scans.
     pub(super) fresh: Bytes,
     fresh_capacity: usize,
@@ -79,7 +79,7 @@ impl RecvBuffer {
     /// An empty buffer. `kind`: of the lane, `None` when the peer's OPEN is to tell; `limit`: the credit from the start.
     pub(crate) fn new(kind: Option<LaneKind>, limits: RecordLimits, limit: u64) -> RecvBuffer {
         RecvBuffer {
-            ready: VecDeque::new(),
+            ready: Pieces::default(),
             fresh: Bytes::new(),
             fresh_capacity: 0,
             walked: 0,
@@ -344,7 +344,9 @@ impl RecvBuffer {
 
     /// Makes the small records ready that were copied together.
     pub(super) fn collect(&mut self) {
-        self.ready.extend(self.rare.as_mut().and_then(|rare| rare.tail.take()));
+        if let Some(whole) = self.rare.as_mut().and_then(|rare| rare.tail.take()) {
+            self.ready.push(whole);
+        }
     }
 
     /// Ends the scan of what arrived: its whole records are ready, the rest is the beginning of a record.
@@ -367,7 +369,7 @@ impl RecvBuffer {
         if is_first || whole.len() >= SMALL {
             self.collect();
             let len = whole.len();
-            return self.ready.push_back(keep(whole, len, self.fresh_capacity).0);
+            return self.ready.push(keep(whole, len, self.fresh_capacity).0);
         }
         let tail = &mut self.rare().tail;
         tail.push(&whole);
@@ -443,11 +445,7 @@ impl RecvBuffer {
 
     /// Gives up memory that is no longer needed.
     pub(super) fn tidy(&mut self) {
-        if self.ready.is_empty() {
-            self.ready = VecDeque::new();
-        } else {
-            shrink(&mut self.ready);
-        }
+        self.ready.tidy();
         if let Some(rare) = &mut self.rare {
             if rare.tail.is_empty() && rare.assembler.is_empty() && rare.replies.is_empty() {
                 self.rare = None;
@@ -458,10 +456,9 @@ impl RecvBuffer {
     /// Bytes of heap behind it, as far as it can tell.
     #[cfg(test)]
     pub(crate) fn allocated(&self) -> usize {
-        let pieces: usize = self.ready.iter().chain([&self.fresh]).map(Bytes::len).sum();
         let rare = |rare: &Rare| {
             size_of::<Rare>() + rare.tail.allocated() + rare.assembler.allocated() + rare.replies.allocated()
         };
-        pieces + self.ready.capacity() * size_of::<Bytes>() + self.rare.as_deref().map_or(0, rare)
+        self.ready.allocated() + self.fresh.len() + self.rare.as_deref().map_or(0, rare)
     }
 }

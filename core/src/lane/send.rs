@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -285,7 +285,7 @@ impl SendBuffer {
     #[inline]
     fn append_payload(&mut self, payload: &Bytes) {
         if payload.len() <= INLINE_PAYLOAD {
-            self.chunks.open.put_slice(payload);
+            self.chunks.open.extend_from_slice(payload);
         } else {
             self.chunks.push(payload.clone());
         }

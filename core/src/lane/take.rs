@@ -135,8 +135,7 @@ impl RecvBuffer {
     /// `count` bytes were taken from the front.
     fn taken(&mut self, count: usize) {
         self.read += count as u64;
-        if self.ready.front().is_some_and(Bytes::is_empty) {
-            self.ready.pop_front();
+        if self.ready.pass() {
             self.tidy();
         }
     }

@@ -17,6 +17,31 @@ use crate::time::Time;
 /// How much the protocol's own records may take beyond the send buffer's limit, in bytes.
 const CONTROL_ROOM: usize = 64 * 1024;
 
+/// Messages sent one after the other, the common case, apart for speed: what does not change between them, and how much
+/// room there is.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct SendRun {
+    lane: LaneId,
+    number: u64,
+    largest: usize,
+    bytes: usize,
+    messages: usize,
+}
+
+impl SendRun {
+    #[inline]
+    fn takes(&self, lane: LaneId, message: &Message) -> bool {
+        let size = message.payload.len();
+        let fits = size <= self.largest && size + Config::MESSAGE_OVERHEAD <= self.bytes && self.messages > 0;
+        fits && lane == self.lane && message.meta.is_none()
+    }
+
+    fn took(&mut self, message: &Message) {
+        self.bytes -= message.payload.len() + Config::MESSAGE_OVERHEAD;
+        self.messages -= 1;
+    }
+}
+
 /// Messages.
 impl Socket {
     /// Queues a message. It is delivered in order and once, or handed back as unconfirmed.
@@ -24,19 +49,36 @@ impl Socket {
     /// # Errors
     /// `Full`, `Closed`, `Lost`, `TooLarge`, with the message.
     pub fn send(&mut self, now: Time, lane: LaneId, message: Message) -> Result<(), SendError> {
+        if let Some(run) = self.run.as_mut().filter(|run| run.takes(lane, &message)) {
+            if self.lanes.push_plain(run.number, &message) {
+                run.took(&message);
+                self.counters.messages_sent += 1;
+                return Ok(());
+            }
+        }
         self.tick(now);
         let number = match self.admit(lane, &message) {
             Ok(number) => number,
             Err(kind) => return Err(SendError::new(kind, message)),
         };
-        // The common case, apart for speed.
-        if self.drain.is_none() && self.lanes.push_plain(number, &message) {
-            self.counters.messages_sent += 1;
-        } else {
-            self.queue(number, Outgoing::Message(message), None);
-        }
+        self.queue(number, Outgoing::Message(message), None);
         self.settle();
+        self.start_run(lane, number);
         Ok(())
+    }
+
+    /// Until something else happens, what was checked for this message holds for the next ones.
+    fn start_run(&mut self, lane: LaneId, number: u64) {
+        if self.drain.is_none() {
+            let (bytes, messages) = self.lanes.buffered();
+            self.run = Some(SendRun {
+                lane,
+                number,
+                largest: self.max_message(),
+                bytes: self.config.send_buffer.saturating_sub(bytes),
+                messages: self.config.send_messages.saturating_sub(messages),
+            });
+        }
     }
 
     /// Queues a message with options, and gives it an id by which events speak of it.
@@ -152,7 +194,6 @@ impl Socket {
     }
 
     /// Whether a message may be queued on the lane, and the lane's number.
-    #[inline]
     fn admit(&mut self, lane: LaneId, message: &Message) -> Result<u64, SendErrorKind> {
         let number = self.writable_lane(lane, LaneKind::Messages)?;
         self.check_sizes(message)?;
@@ -180,16 +221,7 @@ impl Socket {
         Ok(number)
     }
 
-    #[inline]
     pub(super) fn check_sizes(&self, message: &Message) -> Result<(), SendErrorKind> {
-        // The common case, apart for speed.
-        if message.meta.is_none() && message.payload.len() <= self.max_message() {
-            return Ok(());
-        }
-        self.check_all_sizes(message)
-    }
-
-    fn check_all_sizes(&self, message: &Message) -> Result<(), SendErrorKind> {
         let headers = message.headers().map_or(0, |headers| headers.len());
         let name = message.name().map_or(0, str::len);
         let limits = [
@@ -208,7 +240,6 @@ impl Socket {
     }
 
     /// Whether `cost` bytes and `messages` more fit; if not, the application is told when there is room.
-    #[inline]
     pub(super) fn check_room(&mut self, cost: usize, messages: usize) -> Result<(), SendErrorKind> {
         let (mut bytes, mut count) = self.lanes.buffered();
         if let Some(drain) = &self.drain {

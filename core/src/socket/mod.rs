@@ -53,6 +53,7 @@ use crate::message::{LaneOptions, Unconfirmed};
 use crate::time::Time;
 use asks::Asks;
 use attached::Attached;
+use commands::SendRun;
 use dial::Dialer;
 use drain::Drain;
 use ending::Ending;
@@ -107,6 +108,9 @@ pub struct Socket {
     farewell: Option<(LinkId, Bytes)>,
     events: Events,
     actions: VecDeque<LinkAction>,
+    /// What was checked for the last message that was sent holds for the next one, too.
+    #[serde(skip)]
+    run: Option<SendRun>,
     next_send: u64,
     /// Links in a row that ended in a violation without any progress.
     violations: u8,
@@ -189,6 +193,7 @@ impl Socket {
             farewell: None,
             events: Events::default(),
             actions: VecDeque::new(),
+            run: None,
             next_send: 0,
             violations: 0,
             counters: Counters::default(),
@@ -273,8 +278,9 @@ impl Socket {
         }
     }
 
-    /// Time never runs backwards inside.
+    /// Something is about to happen. Time never runs backwards inside.
     fn tick(&mut self, now: Time) {
+        self.run = None;
         self.now = self.now.max(now);
     }
 
