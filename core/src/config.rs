@@ -1,5 +1,6 @@
 //! Limits and times of a socket and of a server.
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -128,7 +129,7 @@ pub struct ServerConfig {
     pub max_sockets: usize,
     /// How many opens may wait for a decision at once. Default 1,024.
     pub max_pending: usize,
-    /// How many links may be up that have not said who they are. Default 1,024.
+    /// How many links may be up that have not said who they are; the oldest of them makes room for one more. Default 1,024.
     pub max_unknown_links: usize,
     /// How long a link may take to say who it is. Default 10 s.
     pub hello_timeout: Duration,
@@ -157,25 +158,26 @@ impl Config {
     /// # Errors
     /// Names the first field that cannot.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let message = self.max_message as u64 + self.max_headers as u64;
-        let base = (2 * u64::from(self.max_lanes) + 2) * Config::LANE_WINDOW as u64;
         rule("max_message", self.max_message as u64, 1..=MAX_MESSAGE as u64, "1 byte to 1 GiB")?;
         rule("max_headers", self.max_headers as u64, 0..=MAX_MESSAGE as u64, "at most 1 GiB")?;
+        rule("max_lanes", u64::from(self.max_lanes), 0..=u64::from(MAX_LANES), "at most 1,024")?;
         rule("send_buffer", self.send_buffer as u64, 1..=u64::MAX, "at least 1 byte")?;
         rule("send_messages", self.send_messages as u64, 1..=u64::MAX, "at least 1")?;
-        rule(
-            "receive_buffer",
-            self.receive_buffer as u64,
-            message + 1024 + base..=1 << 40,
-            "at least max_message + max_headers + 1 KiB + 8 KiB × (2 × max_lanes + 2), at most 1 TiB",
-        )?;
-        rule("max_lanes", u64::from(self.max_lanes), 0..=u64::from(MAX_LANES), "at most 1,024")?;
+        let message = self.max_message as u64 + self.max_headers as u64;
+        let lanes = (2 * u64::from(self.max_lanes) + 2) * Config::LANE_WINDOW as u64;
+        let least = message + 1024 + lanes;
+        if !(least..=1 << 40).contains(&(self.receive_buffer as u64)) {
+            let rule = format_args!(
+                "at least {least} (max_message + max_headers + 1 KiB + 8 KiB × (2 × max_lanes + 2)), at most 1 TiB"
+            );
+            return Err(ConfigError::new("receive_buffer", &self.receive_buffer, &rule));
+        }
         rule("max_open_asks", self.max_open_asks as u64, 1..=u64::MAX, "at least 1")?;
-        let ten_millis = 10_000..=u64::from(u32::MAX) * 1000;
-        rule("silence", micros(self.silence), ten_millis, "10 ms to 49 days")?;
-        rule("heartbeat", micros(self.heartbeat), 1_000..=u64::MAX, "at least 1 ms")?;
-        rule("redial_base", micros(self.redial_base), 1..=u64::MAX, "more than nothing")?;
-        rule("attempt_timeout", micros(self.attempt_timeout), 1..=u64::MAX, "more than nothing")
+        time_rule("silence", self.silence, MILLISECOND * 10..=MILLISECOND * u32::MAX, "10 ms to 49 days")?;
+        time_rule("heartbeat", self.heartbeat, MILLISECOND..=Duration::MAX, "at least 1 ms")?;
+        time_rule("redial_base", self.redial_base, MILLISECOND..=Duration::MAX, "at least 1 ms")?;
+        time_rule("redial_max", self.redial_max, MILLISECOND..=Duration::MAX, "at least 1 ms")?;
+        time_rule("attempt_timeout", self.attempt_timeout, MILLISECOND..=Duration::MAX, "at least 1 ms")
     }
 }
 
@@ -188,19 +190,63 @@ impl ServerConfig {
         self.socket.check()?;
         rule("max_sockets", self.max_sockets as u64, 1..=u64::from(u32::MAX), "1 to 4,294,967,295")?;
         rule("max_pending", self.max_pending as u64, 1..=u64::from(u32::MAX), "1 to 4,294,967,295")?;
-        rule("max_unknown_links", self.max_unknown_links as u64, 1..=u64::from(u32::MAX), "1 to 4,294,967,295")
+        rule("max_unknown_links", self.max_unknown_links as u64, 1..=u64::from(u32::MAX), "1 to 4,294,967,295")?;
+        time_rule("hello_timeout", self.hello_timeout, MILLISECOND..=Duration::MAX, "at least 1 ms")?;
+        time_rule("open_timeout", self.open_timeout, MILLISECOND..=Duration::MAX, "at least 1 ms")
     }
 }
 
-fn micros(duration: Duration) -> u64 {
-    duration.as_micros().min(u64::MAX as u128) as u64
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+fn rule(field: &'static str, value: u64, range: RangeInclusive<u64>, rule: &str) -> Result<(), ConfigError> {
+    if range.contains(&value) { Ok(()) } else { Err(ConfigError::new(field, &value, &rule)) }
 }
 
-fn rule(
+fn time_rule(
     field: &'static str,
-    value: u64,
-    range: core::ops::RangeInclusive<u64>,
-    rule: &'static str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+    rule: &str,
 ) -> Result<(), ConfigError> {
-    if range.contains(&value) { Ok(()) } else { Err(ConfigError { field, value, rule }) }
+    if range.contains(&value) { Ok(()) } else { Err(ConfigError::new(field, &format_args!("{value:?}"), &rule)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    fn complaint(change: impl FnOnce(&mut ServerConfig)) -> alloc::string::String {
+        let mut config = ServerConfig::default();
+        change(&mut config);
+        config.check().expect_err("a rule is broken").to_string()
+    }
+
+    #[test]
+    fn the_defaults_work() {
+        assert_eq!(ServerConfig::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_work_is_named_with_its_value_and_its_rule() {
+        let huge = usize::MAX as u64;
+        for (told, expected) in [
+            (complaint(|config| config.socket.max_message = usize::MAX), format!("max_message is {huge}: ")),
+            (complaint(|config| config.socket.max_headers = usize::MAX), format!("max_headers is {huge}: ")),
+            (complaint(|config| config.socket.max_lanes = 1025), "max_lanes is 1025: it must be at most 1,024".into()),
+            (complaint(|config| config.socket.max_lanes = u32::MAX), format!("max_lanes is {}: ", u32::MAX)),
+            (
+                complaint(|config| config.socket.silence = Duration::from_millis(9)),
+                "silence is 9ms: it must be 10 ms to 49 days".into(),
+            ),
+            (complaint(|config| config.socket.receive_buffer = 1), "receive_buffer is 1: it must be at least ".into()),
+            (complaint(|config| config.socket.redial_max = Duration::ZERO), "redial_max is 0ns: ".into()),
+            (complaint(|config| config.hello_timeout = Duration::ZERO), "hello_timeout is 0ns: ".into()),
+            (complaint(|config| config.max_sockets = 0), "max_sockets is 0: ".into()),
+        ] {
+            assert!(told.starts_with(&expected), "{told}");
+        }
+    }
 }

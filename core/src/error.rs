@@ -1,5 +1,9 @@
 //! What a command can refuse. Only local reasons: what a peer does becomes an event or a close.
 
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use core::fmt::Display;
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -70,10 +74,16 @@ pub enum LaneError {
 pub struct ConfigError {
     /// The field's name.
     pub field: &'static str,
-    /// Its value.
-    pub value: u64,
+    /// Its value, with a unit where it has one.
+    pub value: Box<str>,
     /// What it must be.
-    pub rule: &'static str,
+    pub rule: Box<str>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(field: &'static str, value: &impl Display, rule: &impl Display) -> ConfigError {
+        ConfigError { field, value: value.to_string().into(), rule: rule.to_string().into() }
+    }
 }
 
 /// An open request that a decision came too late for: the client has gone or the deadline has passed.

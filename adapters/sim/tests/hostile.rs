@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use steadfast::{Code, Config, Event, LaneId, ProtocolCode, ServerConfig, State};
+use steadfast::{Bytes, Code, Config, Event, LaneId, LinkId, LinkKind, ProtocolCode, ServerConfig, State};
 use steadfast_sim::{ADDRESS, Break, End, ServerIx, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -254,7 +254,44 @@ fn links_that_never_speak_are_bounded_and_end() {
     assert_eq!(open, 10);
     world.run_for(11 * SECOND);
     assert!(links.iter().all(|link| world.is_link_down(*link, Side::Server)));
+}
+
+#[test]
+fn links_that_never_speak_keep_nobody_out() {
+    let mut config = ServerConfig::default();
+    config.max_unknown_links = 10;
+    let mut world = World::new(1);
+    let server = world.serve(ADDRESS, config);
+    let (client, end) = world.connected(Config::default());
+    for _ in 0..50 {
+        world.raw_link(server);
+    }
+    world.run_for(SECOND / 10);
+    world.break_link(world.link_of(client).unwrap(), Break::Reset);
+    world.send(client, "over the next link").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(end), ["over the next link"]);
     world.connected(Config::default());
+}
+
+#[test]
+fn bytes_that_nobody_has_proven_end_an_attempt_and_never_a_session() {
+    let (world, client, _) = World::pair(1);
+    let mut socket = world.socket(client).clone();
+    let mut now = world.now();
+    socket.disconnect(now);
+    let answers: [&'static [u8]; 4] =
+        [b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", &[0xFF; 12], b"\x00\x00\x00", b"\x02\x06\x01"];
+    for attempt in 0..20 {
+        let link = LinkId(100 + attempt);
+        let answer = Bytes::from_static(answers[attempt as usize % 4]);
+        while socket.poll_link_action().is_some() || socket.poll_event().is_some() {}
+        now = now + 20 * SECOND;
+        socket.handle_timeout(now);
+        socket.handle_link_up(now, link, LinkKind::Stream);
+        socket.handle_bytes(now, link, answer);
+        assert_eq!(socket.state(), State::Disconnected, "attempt {attempt}");
+    }
 }
 
 #[test]

@@ -215,6 +215,30 @@ fn after_a_ready_link_the_first_redial_comes_within_fifty_milliseconds() {
 }
 
 #[test]
+fn every_byte_that_a_link_carries_before_it_is_cut_counts() {
+    for bytes in [1_500, 5_000, 20_000, 40_000, 65_000] {
+        for seed in 0..5 {
+            let (mut world, client, server) = World::pair(seed);
+            world.conditions.life = Some((bytes..=bytes, Break::ALL.to_vec()));
+            world.break_link(world.link_of(client).unwrap(), Break::Reset);
+            let lines = |way: &str| Vec::from_iter((0..200).map(|number| format!("{way} {number}").repeat(80)));
+            for end in [client, server] {
+                lines("a line").iter().for_each(|line| world.send(end, line.clone()).unwrap());
+                world.send(end, "x".repeat(100_000)).unwrap();
+            }
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            for _ in 0..3600 {
+                world.run_for(SECOND);
+                up.append(&mut world.texts(server));
+                down.append(&mut world.texts(client));
+            }
+            assert_eq!((up.len(), down.len()), (201, 201), "{bytes} bytes a link, seed {seed}");
+            assert!(up[..200] == lines("a line") && up == down, "{bytes} bytes a link, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn a_router_that_restarts_between_the_two_loses_and_doubles_nothing() {
     for seed in 0..60 {
         let (mut world, client, server) = World::pair(seed);

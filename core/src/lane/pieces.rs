@@ -12,6 +12,7 @@ use super::memory::shrink;
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pieces {
     front: Bytes,
+    #[expect(clippy::box_collection, reason = "few lanes have a second piece, and all have the place for it")]
     rest: Option<Box<VecDeque<Bytes>>>,
 }
 

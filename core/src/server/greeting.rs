@@ -10,7 +10,7 @@ use crate::ids::{LinkId, SessionId};
 use crate::link::LinkAction;
 use crate::socket::{Refusal, Resume, Socket, reject};
 use crate::time::Time;
-use crate::wire::{Deframer, Handshake, Hello, HelloKind, Packet, Params, WireError, decode_handshake};
+use crate::wire::{Arrived, Deframer, Handshake, Hello, HelloKind, Packet, Params, WireError, decode_handshake};
 
 /// An open that waits for a decision.
 #[derive(Clone, Debug)]
@@ -45,7 +45,8 @@ enum Stranger {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Greetings {
     strangers: BTreeMap<LinkId, Stranger>,
-    silent: usize,
+    /// Those that have not said HELLO, by their deadlines: the oldest first.
+    silent: BTreeSet<(Time, LinkId)>,
     opens: BTreeMap<[u8; 16], Open>,
     pending: BTreeMap<OpenId, PendingOpen>,
     rejected: VecDeque<[u8; 16]>,
@@ -56,13 +57,14 @@ pub(super) struct Greetings {
 /// Whose deadline it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Waiting {
-    Link(LinkId),
+    Foreign(LinkId),
     Open(OpenId),
 }
 
 impl Greetings {
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let (silent, others) = (self.silent.first().map(|(at, _)| *at), self.deadlines.first().map(|(at, _)| *at));
+        silent.into_iter().chain(others).min()
     }
 
     /// Takes an open out, to be decided.
@@ -100,7 +102,7 @@ impl Greetings {
         let Some(Stranger::Foreign { nonce, until }) = self.strangers.get(&link) else { return None };
         let (nonce, until) = (*nonce, *until);
         self.strangers.remove(&link);
-        self.deadlines.remove(&(until, Waiting::Link(link)));
+        self.deadlines.remove(&(until, Waiting::Foreign(link)));
         Some(nonce)
     }
 
@@ -112,12 +114,11 @@ impl Greetings {
     fn remove(&mut self, link: LinkId) -> Option<Deframer> {
         match self.strangers.remove(&link)? {
             Stranger::Silent { deframer, until } => {
-                self.silent -= 1;
-                self.deadlines.remove(&(until, Waiting::Link(link)));
+                self.silent.remove(&(until, link));
                 Some(deframer)
             }
             Stranger::Foreign { until, .. } => {
-                self.deadlines.remove(&(until, Waiting::Link(link)));
+                self.deadlines.remove(&(until, Waiting::Foreign(link)));
                 None
             }
             Stranger::Opening(open) => {
@@ -135,13 +136,15 @@ impl Server {
         if self.greetings.is_known(link) || self.table.owns(link) {
             return;
         }
-        if self.greetings.silent >= self.config.max_unknown_links {
-            return self.actions.push_back(LinkAction::HangUp(link));
+        // Whoever says nothing makes room for those who may.
+        if self.greetings.silent.len() >= self.config.max_unknown_links {
+            if let Some((_, oldest)) = self.greetings.silent.first().copied() {
+                self.hang_up_stranger(oldest);
+            }
         }
         let until = self.now + self.config.hello_timeout;
-        self.greetings.silent += 1;
+        self.greetings.silent.insert((until, link));
         self.greetings.strangers.insert(link, Stranger::Silent { deframer: Deframer::default(), until });
-        self.greetings.deadlines.insert((until, Waiting::Link(link)));
     }
 
     pub(super) fn stranger_left(&mut self, link: LinkId) {
@@ -154,9 +157,9 @@ impl Server {
             Some(Stranger::Silent { deframer, .. }) => {
                 deframer.push(bytes);
                 match deframer.next() {
-                    Ok(Some(packet)) => self.hear_hello(link, packet),
+                    Ok(Some(Arrived::Packet(packet))) => self.hear_hello(link, packet),
                     Ok(None) => {}
-                    Err(_) => self.hang_up_stranger(link),
+                    Ok(Some(Arrived::Data { .. })) | Err(_) => self.hang_up_stranger(link),
                 }
             }
             // Nothing may follow the HELLO of an open before its answer.
@@ -299,7 +302,7 @@ impl Server {
     fn hear_foreign(&mut self, link: LinkId, nonce: [u8; 16], session: SessionId) {
         let until = self.now + self.config.hello_timeout;
         self.greetings.strangers.insert(link, Stranger::Foreign { nonce, until });
-        self.greetings.deadlines.insert((until, Waiting::Link(link)));
+        self.greetings.deadlines.insert((until, Waiting::Foreign(link)));
         self.events.push_back(ServerEvent::Foreign(link, session));
     }
 
@@ -335,14 +338,18 @@ impl Server {
 
     /// Links that were silent for too long, opens about which nobody decided.
     pub(super) fn check_greetings(&mut self) {
+        while let Some((_, link)) = self.greetings.silent.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.hang_up_stranger(link);
+        }
         while let Some((at, waiting)) = self.greetings.deadlines.first().copied().filter(|(at, _)| *at <= self.now) {
             self.greetings.deadlines.remove(&(at, waiting));
             match waiting {
                 Waiting::Open(open) => self.give_up_open(open, &Refusal::new(ProtocolCode::NoDecision, "")),
-                Waiting::Link(link) => match self.greetings.take_foreign(link) {
-                    Some(nonce) => self.refuse(link, nonce, &Refusal::new(ProtocolCode::TryLater, ""), None),
-                    None => self.hang_up_stranger(link),
-                },
+                Waiting::Foreign(link) => {
+                    if let Some(nonce) = self.greetings.take_foreign(link) {
+                        self.refuse(link, nonce, &Refusal::new(ProtocolCode::TryLater, ""), None);
+                    }
+                }
             }
         }
     }

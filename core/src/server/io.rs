@@ -37,11 +37,9 @@ impl Server {
                     socket.handle_bytes(now, link, bytes);
                 }
             }
-            None => {
-                self.refresh();
-                self.hear_stranger(link, bytes.into());
-            }
+            None => self.hear_stranger(link, bytes.into()),
         }
+        self.refresh();
     }
 
     /// Time has passed: does what is due. Costs O(log n) for each socket that has something due, and nothing for others.

@@ -268,7 +268,7 @@ impl Server {
 
 fn check_address(address: &str) -> Result<(), ConfigError> {
     if address.len() > MAX_ADDRESS {
-        return Err(ConfigError { field: "address", value: address.len() as u64, rule: "at most 1,024 bytes" });
+        return Err(ConfigError::new("address", &format_args!("{} bytes", address.len()), &"at most 1,024 bytes"));
     }
     Ok(())
 }

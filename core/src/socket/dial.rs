@@ -56,7 +56,7 @@ impl Dialer {
 
 fn check_auth(auth: &Bytes) -> Result<(), ConfigError> {
     if auth.len() > MAX_AUTH {
-        return Err(ConfigError { field: "auth", value: auth.len() as u64, rule: "at most 8,192 bytes" });
+        return Err(ConfigError::new("auth", &format_args!("{} bytes", auth.len()), &"at most 8,192 bytes"));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::ids::LinkId;
 use crate::lane::{AskOutcome, Incoming, Outgoing, record};
 use crate::message::AskError;
-use crate::wire::{Frame, Packet, decode_handshake, is_handshake};
+use crate::wire::{Arrived, Frame, Packet, decode_handshake, is_handshake};
 
 /// How many links in a row may end in a violation without any progress between.
 const MAX_VIOLATIONS: u8 = 3;
@@ -19,7 +19,12 @@ impl Socket {
         // A packet may end the link, and with it the rest of what arrived.
         while let Some(attached) = self.link.as_mut().filter(|attached| attached.id == link) {
             match attached.deframer.next() {
-                Ok(Some(packet)) => self.receive_packet(packet),
+                Ok(Some(Arrived::Packet(packet))) => self.receive_packet(packet),
+                Ok(Some(Arrived::Data { lane, offset, payload, capacity })) => {
+                    if self.may_hear_frames() {
+                        self.receive_data(lane, offset, payload, capacity);
+                    }
+                }
                 Ok(None) => break,
                 Err(error) => self.violate(error.code(), &alloc::format!("{error}")),
             }
@@ -27,18 +32,15 @@ impl Socket {
     }
 
     fn receive_packet(&mut self, packet: Packet) {
-        if is_handshake(&packet.bytes) {
+        if packet.is_start && is_handshake(&packet.bytes) {
             return match decode_handshake(&packet.bytes) {
                 Ok((answer, covered)) if self.is_client() => self.on_answer(&packet.bytes, covered, answer),
                 Ok(_) => self.violate(ProtocolCode::Unexpected, "a second HELLO"),
                 Err(error) => self.violate(error.code(), &alloc::format!("{error}")),
             };
         }
-        if !self.link.as_ref().is_some_and(|link| link.is_ready()) {
-            return self.violate(ProtocolCode::Unexpected, "a frame before the handshake");
-        }
-        if let Some(session) = &mut self.session {
-            session.heard = true;
+        if !self.may_hear_frames() {
+            return;
         }
         let mut rest = packet.bytes;
         while self.link.as_ref().is_some_and(|link| link.is_ready()) {
@@ -48,6 +50,17 @@ impl Socket {
                 Err(error) => self.violate(error.code(), &alloc::format!("{error}")),
             }
         }
+    }
+
+    /// Whether the handshake is over; frames before its end are a violation.
+    fn may_hear_frames(&mut self) -> bool {
+        let is_ready = self.link.as_ref().is_some_and(|link| link.is_ready());
+        if !is_ready {
+            self.violate(ProtocolCode::Unexpected, "a frame before the handshake");
+        } else if let Some(session) = &mut self.session {
+            session.heard = true;
+        }
+        is_ready
     }
 
     fn receive_frame(&mut self, frame: Frame, capacity: usize) {
@@ -272,12 +285,14 @@ impl Socket {
     }
 
     /// The peer broke a rule: the link ends, the session may go on with another one. The last of several in a row ends
-    /// the socket.
+    /// the socket. Before the handshake's end nobody knows whose bytes these are: that is a failed attempt, and no more.
     pub(super) fn violate(&mut self, code: ProtocolCode, text: &str) {
         let reason = CloseReason::protocol(code, text);
-        self.violations += 1;
-        if self.violations >= MAX_VIOLATIONS {
-            return self.end_now(reason);
+        if self.link.as_ref().is_some_and(|link| link.is_ready()) {
+            self.violations += 1;
+            if self.violations >= MAX_VIOLATIONS {
+                return self.end_now(reason);
+            }
         }
         self.drop_link(reason, true);
     }

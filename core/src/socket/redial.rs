@@ -41,6 +41,11 @@ impl Redial {
         self.failures = 0;
     }
 
+    /// Whether the last attempt failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// An attempt failed: the next one goes to the next address.
     pub(crate) fn failed(&mut self) {
         self.failures = self.failures.saturating_add(1);

@@ -104,9 +104,10 @@ impl Socket {
         control || self.lanes.has_data() && self.may_send_data()
     }
 
-    /// Lane data may follow a HELLO that resumes; not one that opens.
+    /// Lane data may follow a HELLO that resumes; not one that opens. It waits for the answer when the last attempt had
+    /// none: on links that do not last, the answer is what counts.
     fn may_send_data(&self) -> bool {
-        self.session.is_some()
+        self.session.is_some() && self.dialer.as_ref().is_none_or(|dialer| !dialer.redial.has_failed())
     }
 
     /// Whether one of the pending frames is allowed out by the gate.

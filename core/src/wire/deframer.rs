@@ -1,12 +1,13 @@
 //! Packets cut out of the bytes of a stream link (PROTOCOL.md §3.2).
 
 use alloc::vec::Vec;
-use core::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::error::WireError;
+use super::frame::Outline;
+use super::handshake::starts_like_handshake;
 use super::packet::MAX_PACKET;
 use super::varint;
 use crate::link::RecvBytes;
@@ -14,19 +15,39 @@ use crate::link::RecvBytes;
 /// What a partial packet's buffer has at least, in bytes, unless the packet is shorter.
 const MIN_BUFFER: usize = 1024;
 
-/// A whole packet, and the size of the buffer it stands in.
+/// What a link has brought.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Arrived {
+    /// A handshake packet, or whole frames of a packet.
+    Packet(Packet),
+    /// A part of a DATA frame of which the rest is under way.
+    Data {
+        lane: u64,
+        offset: u64,
+        /// Never empty.
+        payload: Bytes,
+        /// See [`Packet::capacity`].
+        capacity: usize,
+    },
+}
+
+/// A packet or some of its frames, and the size of the buffer they stand in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Packet {
-    /// The packet without its length.
+    /// Without the packet's length.
     pub(crate) bytes: Bytes,
     /// How many bytes of memory live as long as a slice of them.
     pub(crate) capacity: usize,
+    /// Whether the packet begins with them.
+    pub(crate) is_start: bool,
 }
 
 /// Cuts packets out of a stream that arrives in pieces of any size.
 ///
-/// A packet that lies inside one piece is a slice of it. Only a packet that spans pieces is copied, once, into a buffer
-/// that grows with what arrives and never beyond the packet's size: at most [`MAX_PACKET`] bytes.
+/// What stands in a piece is given out at once, as slices of it, also when the rest of its packet is still under way:
+/// so every byte of a lane counts that a link has carried before it was cut. Only handshakes and the heads of frames are
+/// put together when they span pieces, in a buffer that grows with what arrives and never beyond the packet's size: at
+/// most [`MAX_PACKET`] bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Deframer {
     /// What was pushed and not yet looked at. Empty whenever `next` has answered `None`.
@@ -35,11 +56,23 @@ pub(crate) struct Deframer {
     progress: Progress,
 }
 
-/// How much of the packet at the front has been taken off the input.
+/// Where in the stream the input goes on. `left` is how many bytes of the packet are not yet taken off the input.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Progress {
     Length(varint::Partial),
-    Body { length: usize, bytes: Vec<u8> },
+    /// Where a handshake or a frame begins, and what is already here of it when it does not stand in one piece.
+    Frame {
+        left: u32,
+        is_start: bool,
+        held: Vec<u8>,
+    },
+    /// In the payload of a DATA frame.
+    Data {
+        left: u32,
+        lane: u64,
+        offset: u64,
+        missing: u32,
+    },
     Failed,
 }
 
@@ -48,6 +81,8 @@ impl Default for Progress {
         Progress::Length(varint::Partial::default())
     }
 }
+
+const CUT_SHORT: WireError = WireError::Malformed("frame: it goes on beyond the packet's end");
 
 impl Deframer {
     /// Takes the next piece of the stream. Call [`next`](Deframer::next) until it answers `None` before the next piece:
@@ -68,46 +103,172 @@ impl Deframer {
         }
     }
 
-    /// The next whole packet.
+    /// What has arrived next.
     ///
     /// # Errors
     /// Once, when the stream is malformed or a packet is over [`MAX_PACKET`]; it yields nothing more then.
-    pub(crate) fn next(&mut self) -> Result<Option<Packet>, WireError> {
-        let packet = self.advance();
-        match &packet {
+    pub(crate) fn next(&mut self) -> Result<Option<Arrived>, WireError> {
+        let arrived = loop {
+            let step = match self.progress {
+                Progress::Length(_) => self.read_length(),
+                Progress::Frame { .. } => self.read_frames(),
+                Progress::Data { .. } => self.read_data(),
+                Progress::Failed => Ok(Step::Wait),
+            };
+            match step {
+                Ok(Step::Go) => {}
+                Ok(Step::Wait) => break Ok(None),
+                Ok(Step::Give(arrived)) => break Ok(Some(arrived)),
+                Err(error) => break Err(error),
+            }
+        };
+        match &arrived {
             Ok(Some(_)) => {}
             Ok(None) => (self.input, self.capacity) = (Bytes::new(), 0),
             Err(_) => *self = Deframer { progress: Progress::Failed, ..Deframer::default() },
         }
-        packet
+        arrived
     }
 
-    fn advance(&mut self) -> Result<Option<Packet>, WireError> {
+    fn read_length(&mut self) -> Result<Step, WireError> {
         while let Progress::Length(partial) = &mut self.progress {
-            let Some(byte) = self.input.first() else { return Ok(None) };
+            let Some(byte) = self.input.first() else { return Ok(Step::Wait) };
             let length = partial.push(*byte)?;
             self.input.advance(1);
             if let Some(length) = length {
                 WireError::check_size("packet", length, MAX_PACKET)?;
-                self.progress = Progress::Body { length: length as usize, bytes: Vec::new() };
+                self.progress = Progress::Frame { left: length as u32, is_start: true, held: Vec::new() };
             }
         }
-        let Progress::Body { length, bytes } = &mut self.progress else { return Ok(None) };
-        if bytes.is_empty() && self.input.len() >= *length {
-            let bytes = self.input.split_to(*length);
-            self.progress = Progress::default();
-            return Ok(Some(Packet { bytes, capacity: self.capacity }));
-        }
-        let arrived = self.input.len().min(*length - bytes.len());
-        reserve(bytes, arrived, *length);
-        bytes.extend_from_slice(&self.input.split_to(arrived));
-        if bytes.len() < *length {
-            return Ok(None);
-        }
-        let bytes = mem::take(bytes);
-        self.progress = Progress::default();
-        Ok(Some(Packet { capacity: bytes.capacity(), bytes: bytes.into() }))
+        Ok(Step::Go)
     }
+
+    fn read_frames(&mut self) -> Result<Step, WireError> {
+        let Progress::Frame { left, is_start, held } = &mut self.progress else { return Ok(Step::Go) };
+        if held.is_empty() && self.input.len() >= *left as usize {
+            let (left, is_start) = (*left as usize, *is_start);
+            self.progress = Progress::default();
+            return Ok(self.give(left, is_start));
+        }
+        if *is_start && starts_like_handshake(held.first().or(self.input.first())) {
+            return Ok(self.collect_packet());
+        }
+        if !held.is_empty() {
+            return self.complete_frame();
+        }
+        let mut whole = 0;
+        let next = loop {
+            match Outline::of(&self.input[whole..])? {
+                Outline::Whole(len) => whole += len,
+                next => break next,
+            }
+        };
+        if whole > 0 {
+            *left -= whole as u32;
+            let is_start = core::mem::take(is_start);
+            return Ok(self.give(whole, is_start));
+        }
+        match next {
+            Outline::Data { lane, offset, head, length } => {
+                self.input.advance(head);
+                let left = *left - head as u32;
+                self.begin_data(left, lane, offset, length)
+            }
+            Outline::More(least) if least > u64::from(*left) => Err(CUT_SHORT),
+            _ => {
+                *left -= self.input.len() as u32;
+                held.extend_from_slice(&self.input);
+                Ok(Step::Wait)
+            }
+        }
+    }
+
+    /// Gives out bytes that stand in the input.
+    fn give(&mut self, count: usize, is_start: bool) -> Step {
+        let bytes = self.input.split_to(count);
+        Step::Give(Arrived::Packet(Packet { bytes, capacity: self.capacity, is_start }))
+    }
+
+    /// Puts a packet together that does not stand in one piece.
+    fn collect_packet(&mut self) -> Step {
+        let Progress::Frame { left, is_start, held } = &mut self.progress else { return Step::Go };
+        let arrived = self.input.len().min(*left as usize);
+        reserve(held, arrived, held.len() + *left as usize);
+        held.extend_from_slice(&self.input.split_to(arrived));
+        *left -= arrived as u32;
+        if *left > 0 {
+            return Step::Wait;
+        }
+        let packet = Packet { capacity: held.capacity(), bytes: core::mem::take(held).into(), is_start: *is_start };
+        self.progress = Progress::default();
+        Step::Give(Arrived::Packet(packet))
+    }
+
+    /// Puts a frame together, or the head of a DATA frame, that does not stand in one piece.
+    fn complete_frame(&mut self) -> Result<Step, WireError> {
+        let Progress::Frame { left, is_start, held } = &mut self.progress else { return Ok(Step::Go) };
+        loop {
+            let missing = match Outline::of(held)? {
+                Outline::More(least) => least - held.len() as u64,
+                Outline::Whole(_) => {
+                    let (capacity, bytes) = (held.capacity(), core::mem::take(held).into());
+                    let packet = Packet { bytes, capacity, is_start: core::mem::take(is_start) };
+                    if *left == 0 {
+                        self.progress = Progress::default();
+                    }
+                    return Ok(Step::Give(Arrived::Packet(packet)));
+                }
+                Outline::Data { lane, offset, length, .. } => {
+                    let left = *left;
+                    return self.begin_data(left, lane, offset, length);
+                }
+            };
+            if missing > u64::from(*left) {
+                return Err(CUT_SHORT);
+            }
+            let arrived = self.input.len().min(missing as usize);
+            if arrived == 0 {
+                return Ok(Step::Wait);
+            }
+            reserve(held, arrived, held.len() + *left as usize);
+            held.extend_from_slice(&self.input.split_to(arrived));
+            *left -= arrived as u32;
+        }
+    }
+
+    fn begin_data(&mut self, left: u32, lane: u64, offset: u64, length: u64) -> Result<Step, WireError> {
+        if length > u64::from(left) {
+            return Err(CUT_SHORT);
+        }
+        self.progress = Progress::Data { left, lane, offset, missing: length as u32 };
+        Ok(Step::Go)
+    }
+
+    fn read_data(&mut self) -> Result<Step, WireError> {
+        let Progress::Data { left, lane, offset, missing } = &mut self.progress else { return Ok(Step::Go) };
+        let arrived = self.input.len().min(*missing as usize);
+        if arrived == 0 {
+            return Ok(Step::Wait);
+        }
+        let (lane, start) = (*lane, *offset);
+        *offset += arrived as u64;
+        *missing -= arrived as u32;
+        *left -= arrived as u32;
+        if *left == 0 {
+            self.progress = Progress::default();
+        } else if *missing == 0 {
+            self.progress = Progress::Frame { left: *left, is_start: false, held: Vec::new() };
+        }
+        let payload = self.input.split_to(arrived);
+        Ok(Step::Give(Arrived::Data { lane, offset: start, payload, capacity: self.capacity }))
+    }
+}
+
+/// What a step came to.
+enum Step {
+    Go,
+    Wait,
+    Give(Arrived),
 }
 
 /// Makes room for `more` bytes of a packet of `length`, by doubling and never beyond the packet's end.
@@ -126,29 +287,81 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use super::super::{Frame, samples};
     use super::*;
     use crate::wire::packet::frame_packet;
 
-    fn drain(deframer: &mut Deframer) -> Result<Vec<Packet>, WireError> {
-        let mut packets = Vec::new();
-        while let Some(packet) = deframer.next()? {
-            packets.push(packet);
-        }
-        Ok(packets)
+    /// What a sequence of packets says, in a form that does not depend on where DATA was cut.
+    #[derive(Clone, PartialEq, Debug, Default)]
+    struct Heard {
+        handshakes: Vec<Bytes>,
+        frames: Vec<Frame>,
     }
 
-    fn feed(deframer: &mut Deframer, piece: &[u8]) -> Result<Vec<Packet>, WireError> {
+    impl Heard {
+        fn hear(&mut self, arrived: Arrived) {
+            match arrived {
+                Arrived::Packet(packet) if packet.is_start && starts_like_handshake(packet.bytes.first()) => {
+                    self.handshakes.push(packet.bytes);
+                }
+                Arrived::Packet(Packet { mut bytes, .. }) => {
+                    while let Some(frame) = Frame::decode(&mut bytes).unwrap() {
+                        self.add(frame);
+                    }
+                }
+                Arrived::Data { lane, offset, payload, .. } => {
+                    assert!(!payload.is_empty());
+                    self.add(Frame::Data { lane, offset, payload });
+                }
+            }
+        }
+
+        fn add(&mut self, frame: Frame) {
+            if let (
+                Frame::Data { lane, offset, payload },
+                Some(Frame::Data { lane: last_lane, offset: start, payload: last }),
+            ) = (&frame, self.frames.last_mut())
+            {
+                if lane == last_lane && *offset == start.wrapping_add(last.len() as u64) {
+                    *last = [&last[..], &payload[..]].concat().into();
+                    return;
+                }
+            }
+            self.frames.push(frame);
+        }
+    }
+
+    fn drain(deframer: &mut Deframer) -> Result<Vec<Arrived>, WireError> {
+        let mut all = Vec::new();
+        while let Some(arrived) = deframer.next()? {
+            all.push(arrived);
+        }
+        Ok(all)
+    }
+
+    fn feed(deframer: &mut Deframer, piece: &[u8]) -> Result<Vec<Arrived>, WireError> {
         deframer.push(Bytes::copy_from_slice(piece).into());
         drain(deframer)
     }
 
     fn held(deframer: &Deframer) -> usize {
-        let partial = if let Progress::Body { bytes, .. } = &deframer.progress { bytes.capacity() } else { 0 };
+        let partial = if let Progress::Frame { held, .. } = &deframer.progress { held.capacity() } else { 0 };
         deframer.input.len() + partial
     }
 
-    fn packet_of(length: usize) -> Vec<u8> {
-        (0..length).map(|index| index as u8).collect()
+    fn written(frames: &[Frame]) -> Vec<u8> {
+        let mut bytes = BytesMut::new();
+        frames.iter().for_each(|frame| frame.encode(&mut bytes));
+        bytes.to_vec()
+    }
+
+    fn data(len: usize) -> Frame {
+        let payload = Vec::from_iter((0..len).map(|index| index as u8)).into();
+        Frame::Data { lane: 6, offset: 1 << 40, payload }
+    }
+
+    fn whole(bytes: &[u8]) -> Arrived {
+        Arrived::Packet(Packet { bytes: Bytes::copy_from_slice(bytes), capacity: bytes.len(), is_start: true })
     }
 
     #[test]
@@ -163,7 +376,11 @@ mod tests {
         let start = piece.as_ptr();
         let mut deframer = Deframer::default();
         deframer.push(piece.into());
-        let packets = drain(&mut deframer).unwrap();
+        let packets: Vec<Packet> = drain(&mut deframer)
+            .unwrap()
+            .into_iter()
+            .map(|arrived| if let Arrived::Packet(packet) = arrived { packet } else { panic!("{arrived:?}") })
+            .collect();
         assert_eq!(packets.iter().map(|packet| &packet.bytes[..]).collect::<Vec<_>>(), [&[1, 2, 3][..], &[], &[9]]);
         assert_eq!(packets[0].bytes.as_ptr(), start.wrapping_add(1));
         assert!(packets.iter().all(|packet| packet.capacity == 1000));
@@ -171,20 +388,26 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_in_pieces_gets_a_buffer_of_its_size() {
-        let stream = frame_packet(&packet_of(5000));
-        let mut deframer = Deframer::default();
-        for piece in stream[..stream.len() - 1].chunks(7) {
-            assert_eq!(feed(&mut deframer, piece), Ok(Vec::new()));
+    fn the_bytes_of_a_lane_are_given_out_as_they_arrive_and_none_is_held() {
+        let stream = frame_packet(&written(&[Frame::Ping(1), data(5000), Frame::Ping(2)]));
+        let (mut deframer, mut heard) = (Deframer::default(), 0);
+        for (index, byte) in stream.iter().enumerate() {
+            for arrived in feed(&mut deframer, &[*byte]).unwrap() {
+                if let Arrived::Data { offset, payload, .. } = arrived {
+                    assert_eq!((offset, payload.len()), ((1 << 40) + heard, 1), "byte {index}");
+                    heard += 1;
+                }
+            }
+            assert!(held(&deframer) <= MIN_BUFFER);
         }
-        let packets = feed(&mut deframer, &stream[stream.len() - 1..]).unwrap();
-        assert_eq!(packets, [Packet { bytes: packet_of(5000).into(), capacity: 5000 }]);
-        assert_eq!(held(&deframer), 0);
+        assert_eq!(heard, 5000);
+        assert_eq!(deframer, Deframer::default());
     }
 
     #[test]
     fn a_length_alone_allocates_nothing_big() {
-        let stream = frame_packet(&packet_of(MAX_PACKET));
+        let handshake = Vec::from_iter([0xD3].into_iter().chain((1..MAX_PACKET).map(|index| index as u8)));
+        let stream = frame_packet(&handshake);
         let mut deframer = Deframer::default();
         assert_eq!(feed(&mut deframer, &stream[..3]), Ok(Vec::new()));
         assert_eq!(held(&deframer), 0);
@@ -193,6 +416,8 @@ mod tests {
             let arrived = index + 1;
             assert!(held(&deframer) <= (2 * arrived).clamp(MIN_BUFFER, MAX_PACKET));
         }
+        let last = feed(&mut deframer, &stream[stream.len() - 1..]).unwrap();
+        assert_eq!(last, [whole(&handshake)]);
     }
 
     #[test]
@@ -201,7 +426,7 @@ mod tests {
         let mut stream = BytesMut::from(&[1, 42][..]);
         varint::put(MAX_PACKET as u64 + 1, &mut stream);
         deframer.push(stream.into());
-        assert_eq!(deframer.next().unwrap().unwrap().bytes, [42][..]);
+        assert!(matches!(deframer.next(), Ok(Some(Arrived::Packet(packet))) if packet.bytes == [42][..]));
         let (size, limit) = (MAX_PACKET as u64 + 1, MAX_PACKET as u64);
         assert_eq!(deframer.next(), Err(WireError::TooLarge { what: "packet", size, limit }));
         assert_eq!(feed(&mut deframer, &[1, 42]), Ok(Vec::new()));
@@ -230,31 +455,86 @@ mod tests {
         deframer.push(Bytes::from_static(&[2, 7]).into());
         deframer.push(Bytes::from_static(&[8, 1, 9]).into());
         let packets = drain(&mut deframer).unwrap();
-        assert_eq!(packets.iter().map(|packet| &packet.bytes[..]).collect::<Vec<_>>(), [&[7, 8][..], &[9]]);
+        let bytes = |arrived: &Arrived| match arrived {
+            Arrived::Packet(packet) => packet.bytes.clone(),
+            Arrived::Data { .. } => panic!("{arrived:?}"),
+        };
+        assert_eq!(packets.iter().map(bytes).collect::<Vec<_>>(), [&[7, 8][..], &[9]]);
+    }
+
+    /// Frames, and a handshake packet now and then.
+    fn packet() -> impl Strategy<Value = Vec<u8>> {
+        let frames = vec(prop_oneof![8 => samples::frame(), 1 => (0..3000_usize).prop_map(data)], 0..8);
+        prop_oneof![
+            4 => frames.prop_map(|frames| written(&frames)),
+            1 => samples::bytes(500).prop_map(|bytes| [&[0xD3], &bytes[..]].concat()),
+        ]
     }
 
     proptest! {
         #[test]
-        fn pieces_of_any_size_give_the_same_packets(
-            lengths in vec(prop_oneof![0..4_usize, 0..400_usize, 0..=MAX_PACKET], 0..6),
+        fn pieces_of_any_size_say_the_same(
+            packets in vec(packet(), 0..6),
             cuts in vec(any::<prop::sample::Index>(), 0..12),
         ) {
-            let packets: Vec<Bytes> = lengths.into_iter().map(|length| packet_of(length).into()).collect();
             let stream: Vec<u8> = packets.iter().flat_map(|packet| frame_packet(packet)).collect();
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
             cuts.extend([0, stream.len()]);
             cuts.sort_unstable();
 
-            let (mut deframer, mut received) = (Deframer::default(), Vec::new());
+            let mut expected = Heard::default();
+            packets.iter().for_each(|packet| expected.hear(whole(packet)));
+            let (mut deframer, mut heard) = (Deframer::default(), Heard::default());
             for cut in cuts.windows(2) {
-                received.extend(feed(&mut deframer, &stream[cut[0]..cut[1]]).unwrap());
+                for arrived in feed(&mut deframer, &stream[cut[0]..cut[1]]).unwrap() {
+                    heard.hear(arrived);
+                }
                 prop_assert!(held(&deframer) <= MAX_PACKET);
                 let snapshot = postcard::to_allocvec(&deframer).unwrap();
                 prop_assert_eq!(&postcard::from_bytes::<Deframer>(&snapshot).unwrap(), &deframer);
             }
-            prop_assert!(received.iter().all(|packet| packet.capacity >= packet.bytes.len()));
-            prop_assert_eq!(received.into_iter().map(|packet| packet.bytes).collect::<Vec<_>>(), packets);
+            prop_assert_eq!(heard, expected);
             prop_assert_eq!(deframer, Deframer::default());
+        }
+
+        #[test]
+        fn a_frame_that_its_packet_cuts_short_is_malformed_in_pieces_too(
+            frames in vec(samples::frame(), 1..4),
+            less in 1..4_usize,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut packet = written(&frames);
+            prop_assume!(packet.len() > less);
+            packet.truncate(packet.len() - less);
+            let is_malformed = {
+                let mut bytes = Bytes::from(packet.clone());
+                loop {
+                    match Frame::decode(&mut bytes) {
+                        Ok(Some(_)) => {}
+                        result => break result.is_err(),
+                    }
+                }
+            };
+            let stream = frame_packet(&packet);
+            let cut = cut.index(stream.len());
+            let mut deframer = Deframer::default();
+            let mut failed = false;
+            for piece in [&stream[..cut], &stream[cut..]] {
+                match feed(&mut deframer, piece) {
+                    Err(_) => failed = true,
+                    Ok(all) => for arrived in all {
+                        if let Arrived::Packet(Packet { mut bytes, .. }) = arrived {
+                            while let Some(result) = Frame::decode(&mut bytes).transpose() {
+                                failed |= result.is_err();
+                                if result.is_err() {
+                                    break;
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(failed, is_malformed);
         }
 
         #[test]

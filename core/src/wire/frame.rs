@@ -131,6 +131,60 @@ impl Frame {
     }
 }
 
+/// How far a frame reaches, as far as its beginning tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outline {
+    /// The whole frame is here: so many bytes.
+    Whole(usize),
+    /// The head of a DATA frame is here, so many bytes, and its payload of `length` is not, or not all of it.
+    Data { lane: u64, offset: u64, head: usize, length: u64 },
+    /// At least so many bytes are needed to tell more.
+    More(u64),
+}
+
+impl Outline {
+    /// Of the frame that starts with `bytes`.
+    ///
+    /// # Errors
+    /// When the bytes begin no frame, or one of an unknown even type.
+    pub(super) fn of(bytes: &[u8]) -> Result<Outline, WireError> {
+        let Some((frame_type, mut at)) = varint::read(bytes)? else { return Ok(Outline::missing(bytes)) };
+        let (numbers, is_sized) = match frame_type {
+            LANE => (4, false),
+            DATA => (2, true),
+            PROMPT => (2, false),
+            VOLATILE => (1, true),
+            PING | PONG | ALLOW | LANE_DONE => (1, false),
+            CLOSED => (0, false),
+            CLOSE | ABORT | GOAWAY => (0, true),
+            unknown if unknown % 2 == 1 => (0, true),
+            unknown => return Err(WireError::UnknownFrame(unknown)),
+        };
+        let mut fields = [0; 4];
+        for field in fields.iter_mut().take(numbers + usize::from(is_sized)) {
+            let Some((value, len)) = varint::read(&bytes[at..])? else { return Ok(Outline::missing(bytes)) };
+            *field = value;
+            at += len;
+        }
+        let length = if is_sized { fields[numbers] } else { 0 };
+        let rest = (bytes.len() - at) as u64;
+        if length <= rest {
+            return Ok(Outline::Whole(at + length as usize));
+        }
+        let [lane, offset, ..] = fields;
+        match frame_type {
+            DATA if offset.checked_add(length).is_none() => Err(WireError::Malformed("offset over 64 bits")),
+            DATA => Ok(Outline::Data { lane, offset, head: at, length }),
+            _ => Ok(Outline::More(length.saturating_add(at as u64))),
+        }
+    }
+
+    /// The head goes on beyond `bytes`.
+    fn missing(bytes: &[u8]) -> Outline {
+        Outline::More(bytes.len() as u64 + 1)
+    }
+}
+
 /// Appends a DATA frame up to its payload of `length` bytes, which has to follow.
 pub(crate) fn encode_data_header(lane: u64, offset: u64, length: usize, out: &mut BytesMut) {
     put_all(&[DATA, lane, offset, length as u64], out);

@@ -118,6 +118,11 @@ pub(crate) struct Params {
     pub(crate) max_lanes: u32,
 }
 
+/// Whether a packet whose first byte this is may be a handshake packet.
+pub(super) fn starts_like_handshake(first: Option<&u8>) -> bool {
+    first == Some(&MAGIC[0])
+}
+
 /// Whether `packet` is a handshake packet; else it is a sequence of frames.
 pub(crate) fn is_handshake(packet: &[u8]) -> bool {
     packet.starts_with(&MAGIC)

@@ -15,7 +15,7 @@ mod tests;
 mod tlv;
 pub(crate) mod varint;
 
-pub(crate) use deframer::{Deframer, Packet};
+pub(crate) use deframer::{Arrived, Deframer, Packet};
 pub(crate) use error::WireError;
 pub(crate) use frame::{Frame, encode_data_header};
 pub(crate) use handshake::{
