@@ -1,6 +1,7 @@
 # make demo    carry a file and a conversation through a proxy that cuts the wire
 # make test    everything that proves the code, with the seconds of each part
 # make check   format, lints and documentation
+# make bench   measures against floors and peers: one table, and plots of how cost grows; alone on the machine, please
 # make faults  plants known faults into a copy of the code and expects the tests to find each
 
 CARGO ?= cargo
@@ -16,7 +17,7 @@ define part
 	tenths=$$((($$(date +%s%N) - start) / 100000000)); echo "== $(1): $$((tenths / 10)).$$((tenths % 10)) s"
 endef
 
-.PHONY: demo test check faults
+.PHONY: demo test check bench faults
 
 demo:
 	$(CARGO) run --release --locked --quiet --package steadfast-cli -- demo $(DEMO)
@@ -25,6 +26,7 @@ test:
 	$(call part,build,$(CARGO) build --workspace --locked --examples && $(TEST) --tests --benches --no-run)
 	$(call part,unit tests,$(TEST) --lib --bins)
 	$(call part,integration tests,$(TEST) --test '*')
+	$(call part,benches run once,$(TEST) --bench '*')
 	$(call part,documentation tests,$(TEST) --doc)
 	$(call part,example without a runtime,$(EXAMPLES)/plain_std)
 	$(call part,no_std,$(CARGO) build --locked --manifest-path core/tests/no_std/Cargo.toml --target-dir target/no_std)
@@ -33,6 +35,9 @@ check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+bench:
+	$(CARGO) run --release --locked --quiet --package steadfast-benches --bin ratios -- --plots benches/plots $(BENCH)
 
 faults:
 	.ci/faults

@@ -1,0 +1,4 @@
+//! Floors: the least that a protocol of the kind can do. Ours is measured against them.
+
+pub mod hand;
+pub mod seqack;

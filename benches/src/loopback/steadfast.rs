@@ -1,0 +1,60 @@
+//! Ours, over loopback, through the adapters' public interface and in the default configuration.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use steadfast_driver::{Connector, Listener, Received, SendErrorKind, Socket};
+
+use super::platform::Platform;
+use super::{End, Protocol};
+
+/// A client's socket and the server's end of it.
+#[derive(Debug)]
+pub struct Steadfast;
+
+/// One end.
+#[derive(Debug)]
+pub struct SteadfastEnd<T> {
+    socket: Socket,
+    /// It closes its sockets when it is dropped.
+    _listener: Arc<T>,
+}
+
+impl<P: Platform> Protocol<P> for Steadfast {
+    const NAME: &'static str = "ours";
+    type End = SteadfastEnd<Listener<P::Adapter>>;
+
+    async fn connect() -> (Self::End, Self::End) {
+        let listener = Arc::new(Listener::<P::Adapter>::bind("tcp://127.0.0.1:0").await.expect("a free port"));
+        let client = Connector::<P::Adapter>::new(listener.local_url()).connect().expect("a good address");
+        let server = listener.accept().await.expect("a client").accept().expect("it waits");
+        client.ready().await.expect("ready");
+        let end = |socket| SteadfastEnd { socket, _listener: listener.clone() };
+        (end(client), end(server))
+    }
+}
+
+impl<T: Send + Sync + 'static> End for SteadfastEnd<T> {
+    async fn send_batched(&mut self, payload: &Bytes, count: usize) {
+        for _ in 0..count {
+            match self.socket.try_send(payload.clone()) {
+                Ok(()) => {}
+                Err(full) if matches!(full.kind, SendErrorKind::Full { .. }) => {
+                    self.socket.send(full.message).await.expect("a live socket");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    async fn send(&mut self, payload: Bytes) {
+        self.socket.send(payload).await.expect("a live socket");
+    }
+
+    async fn recv(&mut self) -> Bytes {
+        match self.socket.recv().await {
+            Some(Received::Message(message)) => message.payload,
+            other => panic!("{other:?}"),
+        }
+    }
+}

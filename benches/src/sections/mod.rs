@@ -1,0 +1,6 @@
+//! The sections of the goals, each as rows of the table.
+
+pub mod core;
+pub mod growth;
+pub mod loopback;
+pub mod server;
