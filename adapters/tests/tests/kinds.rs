@@ -216,7 +216,7 @@ async fn a_server_cannot_send_a_tls_client_to_plain_tcp<R: Runtime>() {
     let client = Connector::<R>::new(listener.local_url()).config(config()).tls(authority.trusted()).connect().unwrap();
     let _server = accept(&listener).await;
     client.ready().await.unwrap();
-    listener.go_away(Duration::from_millis(100), &elsewhere.local_url()).unwrap();
+    listener.go_away(Duration::from_secs(10), &elsewhere.local_url()).unwrap();
     let mut changes = client.changes();
     loop {
         match changes.next().await.unwrap() {
