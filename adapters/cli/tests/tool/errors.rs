@@ -50,7 +50,10 @@ fn an_address_in_use_is_one_line() {
 #[test]
 fn an_unreachable_host_without_reconnect_is_one_line() {
     let url = format!("tcp://127.0.0.1:{}", free_port());
-    fails(&Tool::run(&["connect", &url, "--no-reconnect"], b"a line\n"), 1, &["refused"]);
+    let ended = Tool::run(&["connect", &url, "--no-reconnect"], b"a line\n");
+    fails(&ended, 1, &["refused"]);
+    let line = &ended.stderr[0];
+    assert!(line.starts_with(&format!("error: cannot connect to {url}: Connection refused")), "{line}");
     fails(
         &Tool::run(&["connect", "tcp://no-such-host.invalid:1", "--no-reconnect"], b""),
         1,
@@ -66,6 +69,17 @@ fn a_link_that_breaks_without_reconnect_ends_with_the_unconfirmed_messages() {
     let ended = Tool::run(&["connect", &format!("tcp://{proxy}"), "--no-reconnect"], &b"0123456789\n".repeat(2_000));
     assert_eq!(ended.code, Some(1), "{:?}", ended.stderr);
     assert!(ended.stderr.last().unwrap().contains("unconfirmed"), "{:?}", ended.stderr);
+}
+
+#[test]
+fn a_link_that_breaks_without_reconnect_is_told_once_and_without_a_count_of_nothing() {
+    let (server, url) = Tool::listen(&[ANY, "--echo"]);
+    let mut client = Tool::start(&["connect", &url, "--no-reconnect"]);
+    client.note("ready");
+    drop(server);
+    let ended = client.ended();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr, ["connecting", "ready", "error: disconnected: the link went down"]);
 }
 
 #[test]
