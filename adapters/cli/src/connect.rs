@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use steadfast_tokio::{
-    Change, Changes, CloseReason, Closed, Code, Connector, LinkLoss, ProtocolCode, SendErrorKind, SessionLost, Socket,
-    State, TlsClient, is_certificate_refused,
+    Change, Changes, CloseReason, Closed, Code, ConnectError, Connector, LinkLoss, ProtocolCode, SendErrorKind,
+    SessionLost, Socket, State, TlsClient, Url, is_certificate_refused,
 };
 use tokio::time::timeout;
 
@@ -24,11 +24,14 @@ pub(crate) async fn run(args: Connect, output: Output, notes: Notes) -> Result<(
     let mut config = args.pulse.config();
     config.reconnect = !args.no_reconnect;
     let limit = config.max_message;
-    let mut connector = Connector::new(&args.url).config(config);
-    if let Some(path) = &args.ca {
+    let mut connector = Connector::new(args.url.to_string()).config(config);
+    if let Some(path) = args.ca()? {
         connector = connector.tls(trusting(path)?);
     }
-    let socket = connector.connect().map_err(Failure::new)?;
+    let socket = connector.connect().map_err(|error| match error {
+        ConnectError::Url(_) | ConnectError::PortZero(_) | ConnectError::Config(_) => Failure::usage(error),
+        error => Failure::new(error),
+    })?;
     let lines = Lines::of_stdin(limit)?;
     let mut signals = Signals::new()?;
     let life = live(&socket, socket.changes(), !args.no_reconnect, Story::new(notes, ""));
@@ -57,7 +60,7 @@ fn trusting(path: &Path) -> Result<TlsClient, Failure> {
 }
 
 /// What the end of the socket means for the exit code.
-fn judge(end: &End, spoken: Option<Result<(), Failure>>, interrupted: bool, url: &str) -> Result<(), Failure> {
+fn judge(end: &End, spoken: Option<Result<(), Failure>>, interrupted: bool, url: &Url) -> Result<(), Failure> {
     let left = unconfirmed(end.unconfirmed());
     if let Some(lost) = &end.session_lost {
         return Err(Failure::session_lost(format_args!("session lost: {left} ({})", why(&lost.reason))));
@@ -84,7 +87,7 @@ fn judge(end: &End, spoken: Option<Result<(), Failure>>, interrupted: bool, url:
 }
 
 /// Which attempt failed, said once: most reasons begin with it.
-fn cannot_connect(url: &str, reason: &CloseReason) -> String {
+fn cannot_connect(url: &Url, reason: &CloseReason) -> String {
     match why(reason) {
         text if text.starts_with("cannot connect to ") => text,
         text => format!("cannot connect to {url}: {text}"),

@@ -148,7 +148,8 @@ async fn tls_refuses_the_certificate_of_an_authority_and_says_what_to_make_inste
     let loss = loss(&connect_tls::<R>(&listener.local_url(), trusting)).await;
     assert!(is_certificate_refused(&loss));
     let reason = "certificate refused: it is an authority's (CA:TRUE) and cannot be a server's own; \
-                  `openssl req -x509 -addext basicConstraints=critical,CA:FALSE` makes one that can";
+                  `openssl req -x509 -addext basicConstraints=critical,CA:FALSE \
+                  -addext subjectAltName=DNS:HOST` makes one that can";
     assert_eq!(&*loss.reason.reason, reason);
 }
 

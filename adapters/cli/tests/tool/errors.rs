@@ -34,9 +34,38 @@ fn bad_arguments_are_one_line() {
 
 #[test]
 fn a_bad_url_is_one_line() {
-    for url in ["", "localhost:80", "http://localhost:80", "tcp://localhost", "tcp://localhost:99999", "unix:"] {
-        fails(&Tool::run(&["connect", url], b""), 1, &[]);
-        fails(&Tool::run(&["listen", url], b""), 1, &[]);
+    for (url, part) in [
+        ("", "tcp://"),
+        ("foo", "tcp://"),
+        ("localhost:80", "tcp://"),
+        ("http://localhost:80", "`http`"),
+        ("tcp://", "port"),
+        ("tcp://localhost", "port"),
+        ("tcp://localhost:99999", "`99999`"),
+        ("tcp://localhost:1/path", "`/path`"),
+        ("unix:", "path"),
+    ] {
+        fails(&Tool::run(&["connect", url], b""), 2, &[url, part]);
+        fails(&Tool::run(&["listen", url], b""), 2, &[url, part]);
+    }
+}
+
+#[test]
+fn port_0_is_for_listening_only() {
+    for url in ["tcp://localhost:0", "tls://localhost:0"] {
+        fails(&Tool::run(&["connect", url], b""), 2, &[url, "port 0"]);
+    }
+}
+
+#[test]
+fn options_of_tls_beside_another_url_are_one_line() {
+    for url in [ANY, "unix:/nothing/here"] {
+        fails(
+            &Tool::run(&["listen", url, "--cert", "/c", "--key", "/k"], b""),
+            2,
+            &["--cert and --key", "tls://", url],
+        );
+        fails(&Tool::run(&["connect", url, "--ca", "/c"], b""), 2, &["--ca", "tls://", url]);
     }
 }
 

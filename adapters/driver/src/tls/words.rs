@@ -59,7 +59,8 @@ pub(crate) fn certificate_problem(error: &CertificateError) -> String {
         CertificateError::Other(other) => match &*other.to_string() {
             "CaUsedAsEndEntity" => {
                 "it is an authority's (CA:TRUE) and cannot be a server's own; \
-                 `openssl req -x509 -addext basicConstraints=critical,CA:FALSE` makes one that can"
+                 `openssl req -x509 -addext basicConstraints=critical,CA:FALSE \
+                 -addext subjectAltName=DNS:HOST` makes one that can"
             }
             "EndEntityUsedAsCa" => "what has signed it is no authority's certificate (CA:TRUE)",
             "UnsupportedCertVersion" => "it is not of version 3, which can name its hosts (subjectAltName)",
