@@ -1,12 +1,12 @@
 //! The command line.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use steadfast_tokio::Config;
+use steadfast_tokio::{Config, Url, UrlError};
 
 use crate::failure::Failure;
 
@@ -25,11 +25,17 @@ Exit codes:
   2  the arguments are wrong
   3  the session was lost; standard error says how many messages are unconfirmed";
 
+// The certificate is its own authority. Without the last extension openssl makes one that no server can show.
 const URLS: &str = "\
 URLs:
   tcp://host:port   TCP; `listen` takes port 0 and prints the port it got
   unix:/path        a Unix socket
-  tls://host:port   TLS over TCP";
+  tls://host:port   TLS over TCP; `listen` needs --cert and --key
+
+A certificate of your own, for `listen --cert cert.pem --key key.pem` and `connect --ca cert.pem`:
+  openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=localhost \\
+    -keyout key.pem -out cert.pem -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \\
+    -addext basicConstraints=critical,CA:FALSE";
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -74,7 +80,8 @@ pub(crate) struct Demo {
 #[command(after_help = URLS)]
 pub(crate) struct Listen {
     /// Where to listen
-    pub(crate) url: String,
+    #[arg(value_parser = url)]
+    pub(crate) url: Url,
     /// Send each message back to its socket, and finish the socket when the peer has; standard input is not read
     #[arg(long, conflicts_with = "print")]
     pub(crate) echo: bool,
@@ -101,7 +108,8 @@ pub(crate) struct Listen {
 #[command(after_help = URLS)]
 pub(crate) struct Connect {
     /// Where to connect
-    pub(crate) url: String,
+    #[arg(value_parser = url)]
+    pub(crate) url: Url,
     /// Give up when the first attempt fails or the link is gone
     #[arg(long)]
     pub(crate) no_reconnect: bool,
@@ -110,6 +118,40 @@ pub(crate) struct Connect {
     pub(crate) ca: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pulse: Pulse,
+}
+
+impl Listen {
+    /// The files with certificate and key, when there is TLS.
+    ///
+    /// # Errors
+    /// When they are missing, or not needed.
+    pub(crate) fn tls(&self) -> Result<Option<(&Path, &Path)>, Failure> {
+        match (&self.url, &self.cert, &self.key) {
+            (Url::Tls { .. }, Some(cert), Some(key)) => Ok(Some((cert, key))),
+            (url @ Url::Tls { .. }, ..) => Err(Failure::usage(format_args!("`{url}` needs --cert and --key"))),
+            (_, None, None) => Ok(None),
+            (url, ..) => Err(Failure::usage(format_args!("--cert and --key are for tls://, not for `{url}`"))),
+        }
+    }
+}
+
+impl Connect {
+    /// The file with authorities to trust.
+    ///
+    /// # Errors
+    /// When there is one, and no TLS.
+    pub(crate) fn ca(&self) -> Result<Option<&Path>, Failure> {
+        match (&self.url, &self.ca) {
+            (Url::Tls { .. }, ca) => Ok(ca.as_deref()),
+            (_, None) => Ok(None),
+            (url, Some(_)) => Err(Failure::usage(format_args!("--ca is for tls://, not for `{url}`"))),
+        }
+    }
+}
+
+/// clap names the argument, so what is left to say is the problem.
+fn url(text: &str) -> Result<Url, String> {
+    text.parse().map_err(|error: UrlError| error.problem.to_string())
 }
 
 /// How often a link shows life, and how long it may fail to.

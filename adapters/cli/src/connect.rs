@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use steadfast_tokio::{
-    Change, Changes, CloseReason, Closed, Connector, LinkLoss, SendErrorKind, SessionLost, Socket, State, TlsClient,
-    is_certificate_refused,
+    Change, Changes, CloseReason, Closed, Code, ConnectError, Connector, LinkLoss, ProtocolCode, SendErrorKind,
+    SessionLost, Socket, State, TlsClient, Url, is_certificate_refused,
 };
 use tokio::time::timeout;
 
@@ -24,11 +24,14 @@ pub(crate) async fn run(args: Connect, output: Output, notes: Notes) -> Result<(
     let mut config = args.pulse.config();
     config.reconnect = !args.no_reconnect;
     let limit = config.max_message;
-    let mut connector = Connector::new(&args.url).config(config);
-    if let Some(path) = &args.ca {
+    let mut connector = Connector::new(args.url.to_string()).config(config);
+    if let Some(path) = args.ca()? {
         connector = connector.tls(trusting(path)?);
     }
-    let socket = connector.connect().map_err(Failure::new)?;
+    let socket = connector.connect().map_err(|error| match error {
+        ConnectError::Url(_) | ConnectError::PortZero(_) | ConnectError::Config(_) => Failure::usage(error),
+        error => Failure::new(error),
+    })?;
     let lines = Lines::of_stdin(limit)?;
     let mut signals = Signals::new()?;
     let life = live(&socket, socket.changes(), !args.no_reconnect, Story::new(notes, ""));
@@ -57,23 +60,37 @@ fn trusting(path: &Path) -> Result<TlsClient, Failure> {
 }
 
 /// What the end of the socket means for the exit code.
-fn judge(end: &End, spoken: Option<Result<(), Failure>>, interrupted: bool, url: &str) -> Result<(), Failure> {
+fn judge(end: &End, spoken: Option<Result<(), Failure>>, interrupted: bool, url: &Url) -> Result<(), Failure> {
     let left = unconfirmed(end.unconfirmed());
     if let Some(lost) = &end.session_lost {
         return Err(Failure::session_lost(format_args!("session lost: {left} ({})", why(&lost.reason))));
     }
-    match (&end.given_up, spoken) {
-        (Some(loss), _) if !end.was_ready => Err(match &*loss.reason.reason {
-            text if text.contains(url) => Failure::new(text),
-            _ => Failure::new(format_args!("cannot connect to {url}: {}", why(&loss.reason))),
-        }),
-        (Some(loss), _) => Err(Failure::new(format_args!("the link is gone: {}; {left}", why(&loss.reason)))),
-        (None, Some(result)) if end.unconfirmed() == 0 => result,
-        (None, None) if end.unconfirmed() == 0 && interrupted => Ok(()),
-        (None, None) if end.unconfirmed() == 0 => {
+    if let Some(loss) = &end.given_up {
+        let unreachable = loss.reason.code == Code::Protocol(ProtocolCode::Unreachable);
+        let what = if unreachable || !end.was_ready {
+            cannot_connect(url, &loss.reason)
+        } else {
+            format!("disconnected: {}", why(&loss.reason))
+        };
+        // Before the first link nothing has left; how much had been read by then is chance.
+        let left = if end.was_ready && end.unconfirmed() > 0 { format!("; {left}") } else { String::new() };
+        return Err(Failure::new(format_args!("{what}{left}")));
+    }
+    match spoken {
+        Some(result) if end.unconfirmed() == 0 => result,
+        None if end.unconfirmed() == 0 && interrupted => Ok(()),
+        None if end.unconfirmed() == 0 => {
             Err(Failure::new(format_args!("closed {} before the end of input", how_closed(&end.closed))))
         }
-        (None, _) => Err(Failure::new(format_args!("closed {}; {left}", how_closed(&end.closed)))),
+        _ => Err(Failure::new(format_args!("closed {}; {left}", how_closed(&end.closed)))),
+    }
+}
+
+/// Which attempt failed, said once: most reasons begin with it.
+fn cannot_connect(url: &Url, reason: &CloseReason) -> String {
+    match why(reason) {
+        text if text.starts_with("cannot connect to ") => text,
+        text => format!("cannot connect to {url}: {text}"),
     }
 }
 
@@ -94,8 +111,8 @@ impl End {
 
 /// Follows the socket to its end, which it brings about when connecting again is not wanted or of no use.
 ///
-/// The first attempt is told of only once it has led to something, or takes its time: when it fails for good, that is
-/// the one thing to say.
+/// The first attempt is told of only once it has led to something, or takes its time. How it failed for good is not told:
+/// that is the tool's last line.
 async fn live(socket: &Socket, mut changes: Changes, reconnect: bool, mut story: Story) -> End {
     let (mut session_lost, mut given_up, mut was_ready) = (None, None, false);
     let mut untold = Some(Change::State(State::Connecting));
@@ -125,7 +142,7 @@ async fn live(socket: &Socket, mut changes: Changes, reconnect: bool, mut story:
             }
             _ => {}
         }
-        if was_ready || given_up.is_none() {
+        if given_up.is_none() {
             untold.take().into_iter().chain(change).for_each(|change| story.tell(&change));
         }
     }

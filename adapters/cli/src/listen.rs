@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use steadfast_tokio::{Change, CloseReason, Listener, Received, SendErrorKind, ServerConfig, Socket, TlsServer};
+use steadfast_tokio::{
+    BindError, Change, CloseReason, Listener, Received, SendErrorKind, ServerConfig, Socket, TlsError, TlsServer,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -20,12 +22,15 @@ pub(crate) async fn run(args: Listen, output: Output, notes: Notes) -> Result<()
     let mut config = ServerConfig::default();
     config.socket = args.pulse.config();
     let limit = config.socket.max_message;
-    let mut builder = Listener::builder(&args.url).config(config);
-    if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+    let mut builder = Listener::builder(args.url.to_string()).config(config);
+    if let Some((cert, key)) = args.tls()? {
         builder = builder.tls(certificate(cert, key)?);
     }
     let mut signals = Signals::new()?;
-    let listener = builder.bind().await.map_err(Failure::new)?;
+    let listener = builder.bind().await.map_err(|error| match error {
+        BindError::Url(_) | BindError::NoCertificate(_) | BindError::Config(_) => Failure::usage(error),
+        error => Failure::new(error),
+    })?;
     output.write(format!("{}\n", listener.local_url()).into_bytes()).await?;
 
     let crowd =
@@ -146,5 +151,8 @@ fn certificate(cert: &Path, key: &Path) -> Result<TlsServer, Failure> {
         |path: &Path, error: &dyn std::fmt::Display| Failure::new(format_args!("{}: {error}", path.display()));
     let chain = std::fs::read(cert).map_err(|error| in_file(cert, &error))?;
     let private = std::fs::read(key).map_err(|error| in_file(key, &error))?;
-    TlsServer::from_pem(&chain, &private).map_err(|error| in_file(cert, &error))
+    TlsServer::from_pem(&chain, &private).map_err(|error| match error {
+        TlsError::Key(_) => in_file(key, &error),
+        error => in_file(cert, &error),
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use steadfast_tokio::{Change, CloseReason, Closed, Code, LinkLoss, State};
+use steadfast_tokio::{Change, CloseReason, Closed, Code, LinkLoss, ProtocolCode, State};
 
 use crate::output::Notes;
 
@@ -62,10 +62,12 @@ fn why_link_lost(loss: &LinkLoss) -> String {
     }
 }
 
-/// A reason in words. Code 0 says nothing that its text does not.
+/// A reason in words. These codes say nothing that their text does not.
 pub(crate) fn why(reason: &CloseReason) -> String {
+    const NORMAL: Code = Code::Protocol(ProtocolCode::Normal);
+    const UNREACHABLE: Code = Code::Protocol(ProtocolCode::Unreachable);
     match (reason.code, &*reason.reason) {
-        (Code::App(0), text) if !text.is_empty() => text.into(),
+        (Code::App(0) | NORMAL | UNREACHABLE, text) if !text.is_empty() => text.into(),
         _ => reason.to_string(),
     }
 }
@@ -83,6 +85,7 @@ pub(crate) fn how_closed(closed: &Closed) -> String {
 /// How many messages are unconfirmed, in words.
 pub(crate) fn unconfirmed(count: usize) -> String {
     match count {
+        0 => "no message is unconfirmed".into(),
         1 => "1 message is unconfirmed".into(),
         count => format!("{count} messages are unconfirmed"),
     }

@@ -71,6 +71,9 @@ impl<R: Runtime> Connector<R> {
     pub fn connect(self) -> Result<Socket, ConnectError> {
         let runtime = R::current()?;
         let urls = self.addresses.iter().map(|url| url.parse()).collect::<Result<Vec<Url>, _>>()?;
+        if let Some(url) = urls.iter().find(|url| !url.is_dialable()) {
+            return Err(ConnectError::PortZero(url.clone()));
+        }
         let mut clock = CachedClock::new();
         let now = clock.read();
         let addresses = self.addresses.into_iter().map(Arc::from).collect();

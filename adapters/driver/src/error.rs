@@ -6,7 +6,7 @@ use steadfast::{Closed, ConfigError, SendError};
 use thiserror::Error;
 
 use crate::runtime::NoRuntime;
-use crate::url::UrlError;
+use crate::url::{Url, UrlError};
 
 /// A client socket that could not be made: mistakes that no server has to be asked about. Whether a server can be
 /// reached shows only in the socket's states.
@@ -15,6 +15,9 @@ pub enum ConnectError {
     /// The address cannot be understood.
     #[error(transparent)]
     Url(#[from] UrlError),
+    /// Port 0 stands for any free port, which only a listener can ask for.
+    #[error("`{0}` cannot be connected to: port 0 is for listening only")]
+    PortZero(Url),
     /// The configuration cannot work, or the authentication payload is too large.
     #[error("the configuration cannot work: {0}")]
     Config(#[from] ConfigError),

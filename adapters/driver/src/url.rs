@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A parsed address.
+/// A parsed address. The scheme may be written in capitals, too (RFC 3986 §3.1).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Url {
     /// `tcp://host:port`: TCP without encryption.
@@ -79,6 +79,11 @@ impl Url {
         matches!(self, Url::Tls { .. })
     }
 
+    /// Whether it is an address that can be dialled: port 0 is a listener's wish for any free one.
+    pub(crate) fn is_dialable(&self) -> bool {
+        !matches!(self, Url::Tcp { port: 0, .. } | Url::Tls { port: 0, .. })
+    }
+
     /// The same address with another port.
     pub(crate) fn with_port(&self, port: u16) -> Url {
         match self.clone() {
@@ -90,7 +95,7 @@ impl Url {
 
     fn parse(url: &str) -> Result<Url, UrlProblem> {
         let (scheme, rest) = url.split_once(':').ok_or(UrlProblem::NoScheme)?;
-        match scheme {
+        match &*scheme.to_ascii_lowercase() {
             "tcp" => authority(rest).map(|(host, port)| Url::Tcp { host, port }),
             "tls" => authority(rest).map(|(host, port)| Url::Tls { host, port }),
             "unix" if cfg!(not(unix)) => Err(UrlProblem::Unsupported),
@@ -160,6 +165,21 @@ mod tests {
             assert_eq!(url.parse::<Url>().unwrap().to_string(), url);
         }
         assert_eq!("tcp://a:1/".parse(), Ok(Url::Tcp { host: "a".into(), port: 1 }));
+    }
+
+    #[test]
+    fn a_scheme_may_stand_in_capitals() {
+        assert_eq!("TCP://A:1".parse(), Ok(Url::Tcp { host: "A".into(), port: 1 }));
+        assert_eq!("Tls://a:1".parse::<Url>().unwrap().to_string(), "tls://a:1");
+        #[cfg(unix)]
+        assert_eq!("UNIX:/Path".parse(), Ok(Url::Unix("/Path".into())));
+    }
+
+    #[test]
+    fn port_0_cannot_be_dialled() {
+        for (url, is_dialable) in [("tcp://a:0", false), ("tls://[::1]:0", false), ("tls://a:1", true)] {
+            assert_eq!(url.parse::<Url>().unwrap().is_dialable(), is_dialable, "{url}");
+        }
     }
 
     #[cfg(unix)]

@@ -50,6 +50,20 @@ impl Authority {
     }
 }
 
+/// A server whose certificate for this host is signed by its own key, as `openssl req -x509` makes it, and a client that
+/// trusts just that. `of_authority`: the certificate says that it is an authority's.
+///
+/// # Panics
+/// When there is no randomness.
+pub fn own_certificate(host: &str, of_authority: bool) -> (TlsServer, TlsClient) {
+    let mut params = params(host);
+    params.is_ca = if of_authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
+    let key = KeyPair::generate().expect("a key");
+    let pem = params.self_signed(&key).expect("a certificate").pem();
+    let server = TlsServer::from_pem(pem.as_bytes(), key.serialize_pem().as_bytes()).expect("they belong together");
+    (server, TlsClient::with_ca_pem(pem.as_bytes()).expect("a certificate"))
+}
+
 fn params(host: &str) -> CertificateParams {
     CertificateParams::new([host.to_owned()]).expect("a host name")
 }

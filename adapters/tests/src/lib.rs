@@ -10,7 +10,7 @@ mod proxy;
 mod reserved;
 mod runtimes;
 
-pub use certificates::Authority;
+pub use certificates::{Authority, own_certificate};
 pub use ends::{Ends, accept, config, connect, ends, ends_with, listen, recv, serve_at, serve_with, text};
 pub use meddling::{Meddled, Meddling, Meter};
 pub use proxy::Proxy;

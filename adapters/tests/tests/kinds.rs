@@ -16,11 +16,15 @@ on_every_runtime!(
     tls_refuses_a_certificate_for_another_host,
     tls_refuses_an_expired_certificate,
     tls_refuses_an_unknown_authority,
+    tls_refuses_the_certificate_of_an_authority_and_says_what_to_make_instead,
+    tls_trusts_a_servers_own_certificate,
     tls_does_not_speak_to_a_plain_server,
+    tls_names_a_peer_that_answers_in_another_protocol,
     a_plain_client_does_not_disturb_a_tls_server,
     tls_carries_a_close_and_large_messages,
     a_server_cannot_send_a_tls_client_to_plain_tcp,
     wrong_addresses_and_certificates_are_named,
+    port_0_cannot_be_connected_to,
     an_address_in_use_is_named,
     bytes_flow_both_ways,
     a_byte_lane_ends_with_its_socket,
@@ -138,12 +142,46 @@ async fn tls_refuses_an_unknown_authority<R: Runtime>() {
     assert!(listener.is_empty());
 }
 
+async fn tls_refuses_the_certificate_of_an_authority_and_says_what_to_make_instead<R: Runtime>() {
+    let (server, trusting) = steadfast_adapter_tests::own_certificate("localhost", true);
+    let listener = serve_tls::<R>(server).await;
+    let loss = loss(&connect_tls::<R>(&listener.local_url(), trusting)).await;
+    assert!(is_certificate_refused(&loss));
+    let reason = "certificate refused: it is an authority's (CA:TRUE) and cannot be a server's own; \
+                  `openssl req -x509 -addext basicConstraints=critical,CA:FALSE \
+                  -addext subjectAltName=DNS:HOST` makes one that can";
+    assert_eq!(&*loss.reason.reason, reason);
+}
+
+async fn tls_trusts_a_servers_own_certificate<R: Runtime>() {
+    let (server, trusting) = steadfast_adapter_tests::own_certificate("localhost", false);
+    let listener = serve_tls::<R>(server).await;
+    let client = connect_tls::<R>(&listener.local_url(), trusting);
+    let _server = accept(&listener).await;
+    client.ready().await.unwrap();
+}
+
 async fn tls_does_not_speak_to_a_plain_server<R: Runtime>() {
     let listener = Listener::<R>::bind("tcp://localhost:0").await.unwrap();
     let url = listener.local_url().replace("tcp", "tls");
     let loss = loss(&connect_tls::<R>(&url, Authority::default().trusted())).await;
     assert!(!is_certificate_refused(&loss));
-    assert!(loss.reason.reason.starts_with(&format!("cannot connect to {url}: ")), "{loss:?}");
+    let reason = format!("cannot connect to {url}: the peer seems not to speak TLS: it broke the connection off");
+    assert!(loss.reason.reason.starts_with(&reason), "{loss:?}");
+}
+
+async fn tls_names_a_peer_that_answers_in_another_protocol<R: Runtime>() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tls://{}", listener.local_addr().unwrap());
+    let greeting = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        std::io::Write::write_all(&mut stream, b"220 mail.example.org\r\n").unwrap();
+        stream
+    });
+    let loss = loss(&connect_tls::<R>(&url, Authority::default().trusted())).await;
+    drop(greeting.join().unwrap());
+    let reason = format!("cannot connect to {url}: the peer does not speak TLS: what it sends is something else");
+    assert_eq!(&*loss.reason.reason, reason);
 }
 
 async fn a_plain_client_does_not_disturb_a_tls_server<R: Runtime>() {
@@ -179,7 +217,7 @@ async fn a_server_cannot_send_a_tls_client_to_plain_tcp<R: Runtime>() {
     let client = Connector::<R>::new(listener.local_url()).config(config()).tls(authority.trusted()).connect().unwrap();
     let _server = accept(&listener).await;
     client.ready().await.unwrap();
-    listener.go_away(Duration::from_millis(100), &elsewhere.local_url()).unwrap();
+    listener.go_away(Duration::from_secs(10), &elsewhere.local_url()).unwrap();
     let mut changes = client.changes();
     loop {
         match changes.next().await.unwrap() {
@@ -208,6 +246,14 @@ async fn wrong_addresses_and_certificates_are_named<R: Runtime>() {
     let unreachable = connect_tls::<R>("tcp://no-such-host.invalid:1", authority.trusted());
     let loss = loss(&unreachable).await;
     assert!(loss.reason.reason.starts_with("cannot connect to tcp://no-such-host.invalid:1: "), "{loss:?}");
+}
+
+async fn port_0_cannot_be_connected_to<R: Runtime>() {
+    for connector in [Connector::<R>::new("tls://a:0"), Connector::new("tls://a:1").address("tls://a:0")] {
+        let error = connector.connect().unwrap_err();
+        assert!(matches!(error, ConnectError::PortZero(_)), "{error}");
+        assert_eq!(error.to_string(), "`tls://a:0` cannot be connected to: port 0 is for listening only");
+    }
 }
 
 async fn an_address_in_use_is_named<R: Runtime>() {

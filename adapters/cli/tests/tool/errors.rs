@@ -34,9 +34,38 @@ fn bad_arguments_are_one_line() {
 
 #[test]
 fn a_bad_url_is_one_line() {
-    for url in ["", "localhost:80", "http://localhost:80", "tcp://localhost", "tcp://localhost:99999", "unix:"] {
-        fails(&Tool::run(&["connect", url], b""), 1, &[]);
-        fails(&Tool::run(&["listen", url], b""), 1, &[]);
+    for (url, part) in [
+        ("", "tcp://"),
+        ("foo", "tcp://"),
+        ("localhost:80", "tcp://"),
+        ("http://localhost:80", "`http`"),
+        ("tcp://", "port"),
+        ("tcp://localhost", "port"),
+        ("tcp://localhost:99999", "`99999`"),
+        ("tcp://localhost:1/path", "`/path`"),
+        ("unix:", "path"),
+    ] {
+        fails(&Tool::run(&["connect", url], b""), 2, &[url, part]);
+        fails(&Tool::run(&["listen", url], b""), 2, &[url, part]);
+    }
+}
+
+#[test]
+fn port_0_is_for_listening_only() {
+    for url in ["tcp://localhost:0", "tls://localhost:0"] {
+        fails(&Tool::run(&["connect", url], b""), 2, &[url, "port 0"]);
+    }
+}
+
+#[test]
+fn options_of_tls_beside_another_url_are_one_line() {
+    for url in [ANY, "unix:/nothing/here"] {
+        fails(
+            &Tool::run(&["listen", url, "--cert", "/c", "--key", "/k"], b""),
+            2,
+            &["--cert and --key", "tls://", url],
+        );
+        fails(&Tool::run(&["connect", url, "--ca", "/c"], b""), 2, &["--ca", "tls://", url]);
     }
 }
 
@@ -50,7 +79,10 @@ fn an_address_in_use_is_one_line() {
 #[test]
 fn an_unreachable_host_without_reconnect_is_one_line() {
     let url = format!("tcp://127.0.0.1:{}", free_port());
-    fails(&Tool::run(&["connect", &url, "--no-reconnect"], b"a line\n"), 1, &["refused"]);
+    let ended = Tool::run(&["connect", &url, "--no-reconnect"], b"a line\n");
+    fails(&ended, 1, &["refused"]);
+    let line = &ended.stderr[0];
+    assert!(line.starts_with(&format!("error: cannot connect to {url}: Connection refused")), "{line}");
     fails(
         &Tool::run(&["connect", "tcp://no-such-host.invalid:1", "--no-reconnect"], b""),
         1,
@@ -66,6 +98,17 @@ fn a_link_that_breaks_without_reconnect_ends_with_the_unconfirmed_messages() {
     let ended = Tool::run(&["connect", &format!("tcp://{proxy}"), "--no-reconnect"], &b"0123456789\n".repeat(2_000));
     assert_eq!(ended.code, Some(1), "{:?}", ended.stderr);
     assert!(ended.stderr.last().unwrap().contains("unconfirmed"), "{:?}", ended.stderr);
+}
+
+#[test]
+fn a_link_that_breaks_without_reconnect_is_told_once_and_without_a_count_of_nothing() {
+    let (server, url) = Tool::listen(&[ANY, "--echo"]);
+    let mut client = Tool::start(&["connect", &url, "--no-reconnect"]);
+    client.note("ready");
+    drop(server);
+    let ended = client.ended();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr, ["connecting", "ready", "error: disconnected: the link went down"]);
 }
 
 #[test]

@@ -27,6 +27,14 @@ fn an_echo_server_gives_every_line_back() {
 }
 
 #[test]
+fn a_scheme_may_stand_in_capitals() {
+    let (_server, url) = Tool::listen(&["TCP://127.0.0.1:0", "--echo"]);
+    assert!(url.starts_with("tcp://"), "{url}");
+    let ended = Tool::run(&["connect", &url.replace("tcp", "Tcp")], b"a line\n");
+    assert_eq!((ended.code, ended.stdout), (Some(0), vec!["a line".to_owned()]), "{:?}", ended.stderr);
+}
+
+#[test]
 fn bytes_that_are_no_text_pass_unchanged() {
     let (server, url) = Tool::listen(&[ANY]);
     let mut client = Tool::start(&["connect", &url]);

@@ -1,6 +1,7 @@
 //! TLS: whom a client trusts and what a server shows. rustls does the work, the driver moves its bytes.
 
 mod stream;
+mod words;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -44,10 +45,10 @@ pub enum TlsError {
     #[error("the certificates cannot be read: {0}")]
     Certificate(pem::Error),
     /// The key's text is not a private key in PEM form.
-    #[error("the private key cannot be read: {0}")]
+    #[error("the private key cannot be read: {}", no_key(.0))]
     Key(pem::Error),
     /// Certificate and key cannot be used.
-    #[error("the certificate cannot be used: {0}")]
+    #[error("the certificate cannot be used: {}", words::problem(.0))]
     Unusable(#[from] rustls::Error),
 }
 
@@ -115,6 +116,13 @@ impl fmt::Debug for TlsClient {
 impl fmt::Debug for TlsServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TlsServer")
+    }
+}
+
+fn no_key(error: &pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "there is none in the PEM text, or it is encrypted".to_owned(),
+        error => error.to_string(),
     }
 }
 

@@ -3,10 +3,10 @@
 use std::io::{self, BufRead, IoSlice, Write};
 use std::task::{Context, Poll, ready};
 
-use rustls::{CertificateError, ClientConnection, Connection, ServerConnection};
+use rustls::{ClientConnection, Connection, ServerConnection};
 use thiserror::Error;
 
-use super::{CERTIFICATE_REFUSED, TlsClient, TlsServer};
+use super::{CERTIFICATE_REFUSED, TlsClient, TlsServer, words};
 use crate::buffer::{self, READ_BUFFER};
 use crate::runtime::Link;
 
@@ -28,7 +28,7 @@ impl<L: Link> TlsStream<L> {
             .map_err(|_| io::Error::other(format!("`{host}` is not a name that a certificate could be for")))?;
         let tls = ClientConnection::new(tls.config.clone(), name).map_err(refused)?;
         let mut stream = TlsStream { link, tls: tls.into(), shutting_down: false };
-        std::future::poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        std::future::poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(broken_off)?;
         Ok(stream)
     }
 
@@ -174,28 +174,25 @@ impl<L: Link> Write for LinkWriter<'_, '_, L> {
 
 /// An error of TLS in words that people understand.
 fn refused(error: rustls::Error) -> io::Error {
-    let rustls::Error::InvalidCertificate(problem) = error else { return io::Error::other(format!("TLS: {error}")) };
-    let why = match &problem {
-        CertificateError::UnknownIssuer => "no trusted authority has signed it".to_owned(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
-        CertificateError::BadSignature => "its signature is not that of the authority it names".to_owned(),
-        CertificateError::Revoked => "it was revoked".to_owned(),
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented: Vec<&str> = presented.iter().map(|name| plain_name(name)).collect();
-            format!("it is not for `{}` but for {}", expected.to_str(), presented.join(", "))
-        }
-        problem => problem.to_string(),
-    };
-    io::Error::other(CertificateRefused(why))
+    match error {
+        rustls::Error::InvalidCertificate(_) => io::Error::other(CertificateRefused(words::problem(&error))),
+        _ => io::Error::other(words::problem(&error)),
+    }
+}
+
+/// An end of the link before the end of the handshake: what a peer makes of a hello that it does not understand.
+fn broken_off(error: io::Error) -> io::Error {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => io::Error::new(
+            error.kind(),
+            "the peer seems not to speak TLS: it broke the connection off in the handshake",
+        ),
+        _ => error,
+    }
 }
 
 /// The server's certificate was refused, and why.
 #[derive(Debug, Error)]
 #[error("{CERTIFICATE_REFUSED}: {0}")]
 pub(crate) struct CertificateRefused(String);
-
-/// The name in rustls's `DnsName("example.org")`.
-fn plain_name(name: &str) -> &str {
-    name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")")).unwrap_or(name)
-}
