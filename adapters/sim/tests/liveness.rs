@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use steadfast::{
-    Code, Config, Event, Fate, Incarnation, LaneId, LinkId, LinkKind, OnLoss, ProtocolCode, Received, Reply,
-    SendErrorKind, ServerConfig, Socket, State,
+    CloseReason, Code, Config, Event, Fate, Incarnation, LaneId, LinkId, LinkKind, OnLoss, ProtocolCode, Received,
+    Reply, SendErrorKind, ServerConfig, Socket, State,
 };
 use steadfast_sim::{ADDRESS, Break, Dialling, End, Rigour, Side, World};
 
@@ -526,6 +526,28 @@ fn a_server_that_goes_away_drains_and_hands_its_clients_over_with_nothing_in_dou
     assert_eq!(world.texts(moved), ["written meanwhile"]);
     assert_eq!(lost_sessions(&mut world, client), [], "nothing in doubt");
     assert_eq!(world.server(old).len(), 0);
+}
+
+#[test]
+fn a_socket_that_is_closed_while_its_server_goes_away_stays_closed() {
+    let mut config = Config::default();
+    config.on_loss = OnLoss::Reopen;
+    for millis in 0..20 {
+        let mut world = World::new(millis);
+        let old = world.serve(ADDRESS, ServerConfig::default());
+        let next = world.serve("elsewhere", ServerConfig::default());
+        let (client, server) = world.connected(config.clone());
+        world.command(old, |server, now| server.go_away(now, 10 * SECOND, "elsewhere")).unwrap();
+        world.with(server, |socket, now| socket.close(now, CloseReason::app(37, "kicked")));
+        world.run_for(millis as u32 * MILLISECOND / 4);
+        for link in world.live_links() {
+            world.break_link(link, Break::Reset);
+        }
+        world.run_for(30 * SECOND);
+        let closed = world.closed(client).expect("the end");
+        assert_eq!(closed.remote.as_ref().map(|reason| reason.code), Some(Code::App(37)), "after {millis}");
+        assert_eq!(world.server(next).len(), 0);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 
 use super::{Socket, State};
-use crate::code::{CloseReason, ProtocolCode};
+use crate::code::{CloseReason, Code, ProtocolCode};
 use crate::event::{Closed, Event};
 use crate::ids::{AskId, LinkId};
 use crate::message::AskError;
@@ -51,6 +51,14 @@ impl Ending {
 
     pub(crate) fn reopens(&self) -> bool {
         self.reopens
+    }
+
+    /// The peer has closed for a reason of its own, so that nothing follows a drain.
+    fn keep_closed(&mut self, reason: &CloseReason) {
+        let is_drain = reason.code == Code::Protocol(ProtocolCode::GoingAway);
+        if !is_drain && core::mem::take(&mut self.reopens) {
+            self.local = None;
+        }
     }
 
     /// What this side says in its CLOSE.
@@ -106,6 +114,7 @@ impl Socket {
 impl Socket {
     pub(super) fn on_close(&mut self, reason: CloseReason) {
         let ending = self.begin_ending();
+        ending.keep_closed(&reason);
         if ending.remote.is_none() {
             ending.remote = Some(reason.clone());
             self.tell(Event::Closing(Box::new(reason)));
@@ -131,7 +140,9 @@ impl Socket {
 
     /// A server's tombstone answers: the socket has ended there, cleanly if this side, too, has nothing left.
     pub(super) fn on_ended_elsewhere(&mut self, reason: CloseReason) {
-        self.begin_ending().remote.get_or_insert(reason);
+        let ending = self.begin_ending();
+        ending.keep_closed(&reason);
+        ending.remote.get_or_insert(reason);
         self.finish_socket(true);
     }
 

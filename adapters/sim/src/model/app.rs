@@ -30,9 +30,7 @@ pub(super) struct App {
     pub(super) is_out_of_lanes: bool,
     /// A side has begun to close.
     pub(super) is_closing: bool,
-    /// The server goes away: since it said so, and until the next incarnation.
-    pub(super) is_going_away: bool,
-    /// It was so at least once: lanes of the old session take no more.
+    /// The server has gone away at least once: lanes of the old session take no more.
     pub(super) has_moved: bool,
     incarnation: Incarnation,
     pub(super) is_over: bool,
@@ -67,7 +65,6 @@ impl App {
             is_full: false,
             is_out_of_lanes: false,
             is_closing: false,
-            is_going_away: false,
             has_moved: false,
             incarnation: Incarnation::default(),
             is_over: false,
@@ -117,7 +114,7 @@ impl App {
                     }
                 }
                 Event::Closing(_) => self.closes(world, ledger),
-                Event::GoingAway(_) => (self.is_going_away, self.has_moved) = (true, true),
+                Event::GoingAway(_) => self.has_moved = true,
                 Event::Closed(closed) => {
                     let taken = self.take_back(world, ledger);
                     // A loss that closes the socket is announced twice, and handed back once.
@@ -138,7 +135,6 @@ impl App {
         let incarnation = world.socket(self.end).incarnation();
         if incarnation != self.incarnation {
             self.incarnation = incarnation;
-            self.is_going_away = false;
             let main = self.lane_mut(LaneId::MAIN);
             (main.incoming, main.has_ended) = (None, false);
         }
@@ -189,7 +185,6 @@ impl App {
         self.handling.clear();
         self.is_full = false;
         self.is_out_of_lanes = false;
-        self.is_going_away = false;
     }
 
     /// Reads at most `limit` messages or pieces of each lane that has some.
@@ -257,7 +252,7 @@ impl App {
         // It is answered again and again, and of a lane that is over whoever ended it.
         let is_new = !std::mem::replace(&mut self.lane_mut(lane).has_ended, true);
         if let Some(stream) = incoming.filter(|_| is_new) {
-            ledger.end_arrived(stream);
+            ledger.end_arrived(self.end, stream);
         }
     }
 

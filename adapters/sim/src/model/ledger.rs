@@ -121,7 +121,10 @@ impl Ledger {
     fn next_unmarked(&self, stream: usize, reader: End) -> Mark {
         let s = &self.streams[stream];
         let first = s.readers.get(&reader).map_or(0, |reader| reader.first.max(reader.next));
-        let is_due = |entry: &Entry| !entry.may_drop && entry.fate == EntryFate::Open;
+        let is_open = |entry: &Entry| {
+            entry.fate == EntryFate::Open || entry.fate == EntryFate::PassedOver && entry.is_handed_back
+        };
+        let is_due = |entry: &Entry| !entry.may_drop && is_open(entry);
         let due = s.entries.iter().skip(first).position(is_due).map(|at| at + first);
         let index = due.unwrap_or_else(|| panic!("a message came on stream {stream} and none was due"));
         Mark { kind: s.entries[index].kind, stream: stream as u32, index: index as u32, part: 0 }
@@ -143,8 +146,9 @@ impl Ledger {
     }
 
     /// The reader has seen the end of the stream.
-    pub(super) fn end_arrived(&mut self, stream: usize) {
+    pub(super) fn end_arrived(&mut self, reader: End, stream: usize) {
         let s = &mut self.streams[stream];
+        s.readers.entry(reader).or_default();
         let what = (s.writer, s.lane);
         if s.may_move {
             return;

@@ -60,8 +60,14 @@ impl Schedule {
                 let has_peer = peer.is_some_and(|peer| {
                     !peer.is_over && self.world.socket(peer.end).session_id() == socket.session_id()
                 });
+                // A server that goes away has clients that have yet to move.
+                let has_moved = [Some(app.end), peer.map(|peer| peer.end)].into_iter().flatten().all(|end| match end {
+                    End::Server(server, _) => server == self.server,
+                    End::Client(_) => true,
+                });
                 let has_link = self.world.link_of(app.end).is_some_and(|link| self.world.is_working(link));
                 has_peer
+                    && has_moved
                     && has_link
                     && socket.state() == State::Ready
                     && confirmed
@@ -69,7 +75,6 @@ impl Schedule {
                     && !app.is_full
                     && app.handling.is_empty()
                     && !app.is_closing
-                    && !app.is_going_away
             }
         };
         self.apps.values().all(is_quiet)
