@@ -104,6 +104,7 @@ impl Client {
         let now = inner.clock.read();
         let drained = batch.fill(|| inner.machine.poll_transmit(now, link));
         inner.flushing &= !drained;
+        inner.signals.output_taken();
         drained
     }
 

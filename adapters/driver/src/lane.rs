@@ -1,5 +1,6 @@
 //! One ordered stream of messages within a socket.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ impl Lane {
     }
 
     /// As [`Socket::send`](crate::Socket::send), on this lane. Cancellation-safe: when dropped, the message has not been
-    /// accepted.
+    /// accepted. Now and then it lets other tasks run before it goes on, so that what was sent can leave.
     ///
     /// # Errors
     /// The message back, and why it is refused for good (never `Full`).
@@ -91,6 +92,30 @@ impl Lane {
             access.sent();
             access.machine.send(access.recent(), self.id(), message)
         })
+    }
+
+    /// As [`Socket::send_many`](crate::Socket::send_many), on this lane. Cancellation-safe: when dropped, what has not been
+    /// accepted is still in the queue.
+    ///
+    /// # Errors
+    /// Why the first message that is left is refused for good (never `Full`).
+    pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendErrorKind> {
+        let id = self.id();
+        let send = move |access: &mut Access<'_>| {
+            while let Some(message) = messages.pop_front() {
+                let mut offer = Offer::new(message);
+                let sent = offer.send(access, id);
+                if let Some(message) = offer.take() {
+                    messages.push_front(message);
+                }
+                if let Err(SendError { kind, message }) = sent? {
+                    messages.push_front(message);
+                    return Ok(Err(kind));
+                }
+            }
+            Ok(Ok(()))
+        };
+        self.handle().until(send).await
     }
 
     /// As [`Socket::send_with`](crate::Socket::send_with), on this lane. Cancellation-safe: when dropped, the message has
@@ -135,6 +160,23 @@ impl Lane {
     pub async fn recv(&self) -> Option<Received> {
         let raw = self.handle().until(|access| self.look(access)).await?;
         self.wrap(raw)
+    }
+
+    /// As [`Socket::recv_many`](crate::Socket::recv_many), on this lane. Cancellation-safe: when dropped, nothing has been
+    /// taken.
+    pub async fn recv_many(&self, buffer: &mut Vec<Received>, limit: usize) -> usize {
+        let start = buffer.len();
+        let take = |access: &mut Access<'_>| {
+            while buffer.len() - start < limit {
+                match self.look(access) {
+                    Ok(Some(raw)) => buffer.extend(self.wrap(raw)),
+                    Err(interest) if buffer.len() == start => return Err(interest),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            Ok(buffer.len() - start)
+        };
+        self.handle().until(take).await
     }
 
     /// The next message or ask, if there is one.
@@ -259,10 +301,20 @@ impl Offer {
         Offer(Some(message))
     }
 
+    /// The message, if it was neither taken nor refused.
+    fn take(&mut self) -> Option<Message> {
+        self.0.take()
+    }
+
     /// One attempt to send it plainly.
     pub(crate) fn send(&mut self, access: &mut Access<'_>, lane: LaneId) -> Attempt<Result<(), SendError>> {
+        if access.signals.is_turn_over() {
+            return Err(Interest::Turn);
+        }
         let now = access.recent();
+        let size = self.0.as_ref().map_or(0, |message| message.payload.len());
         let sent = self.make(|message| access.machine.send(now, lane, message))?;
+        access.signals.sent(size);
         access.sent();
         Ok(sent)
     }

@@ -29,7 +29,12 @@ pub(crate) enum Interest {
     Volatile,
     /// The socket's life: states, link losses, a lost session, the end.
     Life,
+    /// Nothing: that the other tasks had their turn.
+    Turn,
 }
+
+/// How much a sender may send before the others have their turn, in bytes: as much as the driver takes for one write.
+const PACE: usize = 64 * 1024;
 
 /// What the driver holds of one socket beside its machine.
 #[derive(Default)]
@@ -53,12 +58,33 @@ pub(crate) struct Signals {
     discarding: bool,
     /// The last event has come.
     pub(crate) closed: bool,
+    /// How much was sent since the driver took output for the last time.
+    untaken: usize,
 }
 
 impl Signals {
     /// How often a state was entered.
     pub(crate) fn entered(&self, state: State) -> u64 {
         self.entered[state as usize]
+    }
+
+    /// Whether the driver should have its turn before more is sent: told once for each [`PACE`].
+    pub(crate) fn is_turn_over(&mut self) -> bool {
+        let is_over = self.untaken >= PACE;
+        if is_over {
+            self.untaken = 0;
+        }
+        is_over
+    }
+
+    /// So many bytes were sent.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.untaken += bytes;
+    }
+
+    /// The driver has taken output.
+    pub(crate) fn output_taken(&mut self) {
+        self.untaken = 0;
     }
 
     /// Everything that remains to be received is dropped, now and later.

@@ -1,5 +1,6 @@
 //! A socket as the application holds it.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,6 +65,15 @@ impl Socket {
         self.main.try_send(message)
     }
 
+    /// Takes the messages of a queue for sending, in order, as [`send`](Socket::send) takes one: for many small messages,
+    /// which cost less together. Cancellation-safe: when dropped, what has not been accepted is still in the queue.
+    ///
+    /// # Errors
+    /// Why the first message that is left is refused for good (never `Full`).
+    pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendErrorKind> {
+        self.main.send_many(messages).await
+    }
+
     /// Takes a message for sending as the options say, waiting for room; what becomes of it can be followed.
     /// Cancellation-safe: when dropped, the message has not been accepted.
     ///
@@ -94,6 +104,13 @@ impl Socket {
     /// dropped, nothing has been taken.
     pub async fn recv(&self) -> Option<Received> {
         self.main.recv().await
+    }
+
+    /// Appends the next messages and asks to a buffer, at most `limit`: as many as are there, but one at least. Answers how
+    /// many; 0 when the peer has finished, or the socket has ended. For many small messages, which cost less together.
+    /// Cancellation-safe: when dropped, nothing has been taken.
+    pub async fn recv_many(&self, buffer: &mut Vec<Received>, limit: usize) -> usize {
+        self.main.recv_many(buffer, limit).await
     }
 
     /// The next message or ask, if there is one.

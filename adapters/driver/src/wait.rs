@@ -67,16 +67,25 @@ impl Waiter {
         cx: &mut Context<'_>,
         attempt: impl FnOnce(&mut Access<'_>) -> Attempt<T>,
     ) -> Poll<T> {
-        handle.with(|access| match attempt(access) {
+        let mut is_turn_over = false;
+        let polled = handle.with(|access| match attempt(access) {
             Ok(value) => {
                 self.leave(access);
                 Poll::Ready(value)
+            }
+            Err(Interest::Turn) => {
+                is_turn_over = true;
+                Poll::Pending
             }
             Err(interest) => {
                 self.enter(access, interest, cx.waker());
                 Poll::Pending
             }
-        })
+        });
+        if is_turn_over {
+            cx.waker().wake_by_ref();
+        }
+        polled
     }
 
     pub(crate) fn enter(&mut self, access: &mut Access<'_>, interest: Interest, waker: &Waker) {

@@ -1,5 +1,7 @@
 //! Messages and lanes: in order, whole, once (PEERS.md 9, 11–13).
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use steadfast_adapter_tests::{
     Ends, Reserved, accept, config, connect, ends, ends_with, listen, on_every_runtime, recv, serve_at, text,
@@ -17,6 +19,8 @@ on_every_runtime!(
     a_full_buffer_refuses_and_what_it_took_arrives_in_order,
     a_full_buffer_on_the_servers_side_does_the_same,
     a_send_waits_for_room,
+    many_messages_go_and_come_at_once,
+    what_is_refused_among_many_stays_in_the_queue,
     clients_are_independent_and_all_get_a_broadcast,
     two_sockets_of_one_process_do_not_mix,
     a_lane_is_apart_from_the_main_lane_and_others,
@@ -62,6 +66,54 @@ async fn any_bytes_of_any_size_up_to_the_limit_arrive_as_they_were<R: Runtime>()
         }
     };
     futures_lite::future::zip(sending, receiving).await;
+}
+
+async fn many_messages_go_and_come_at_once<R: Runtime>() {
+    let mut config = config();
+    config.max_message = 1 << 10;
+    config.send_buffer = 16 << 10;
+    let Ends { client, server, listener: _listener } = ends_with::<R>(config.clone(), config).await;
+    let texts = Vec::from_iter((0..2_000).map(|index| format!("message {index}")));
+    let sending = async {
+        let mut queue = VecDeque::from_iter(texts.iter().cloned().map(Message::new));
+        client.send_many(&mut queue).await.unwrap();
+        assert!(queue.is_empty());
+        client.finish().await.unwrap();
+    };
+    let receiving = async {
+        let mut all = Vec::new();
+        loop {
+            let before = all.len();
+            let count = server.recv_many(&mut all, 100).await;
+            assert_eq!(all.len(), before + count);
+            assert!(count <= 100);
+            if count == 0 {
+                return all;
+            }
+        }
+    };
+    let ((), received) = futures_lite::future::zip(sending, receiving).await;
+    let message = |text: &String| Received::Message(Message::new(text.clone()));
+    assert!(received.iter().map(debug).eq(texts.iter().map(message).map(|message| debug(&message))));
+}
+
+fn debug(received: &Received) -> String {
+    format!("{received:?}")
+}
+
+async fn what_is_refused_among_many_stays_in_the_queue<R: Runtime>() {
+    let mut small = config();
+    small.max_message = 1000;
+    let Ends { client, server, listener: _listener } = ends_with::<R>(config(), small).await;
+    let mut queue = VecDeque::from_iter([10, 1000, 1001, 7].map(|size| Message::new(vec![7; size])));
+    let refused = client.send_many(&mut queue).await.unwrap_err();
+    assert_eq!(refused, SendErrorKind::TooLarge { what: "message", size: 1001, limit: 1000 });
+    assert_eq!(queue.iter().map(|message| message.payload.len()).collect::<Vec<_>>(), [1001, 7]);
+    queue.pop_front();
+    client.send_many(&mut queue).await.unwrap();
+    for size in [10, 1000, 7] {
+        assert_eq!(recv(&server).await.len(), size);
+    }
 }
 
 async fn a_message_over_the_peers_limit_is_refused_locally<R: Runtime>() {

@@ -1,12 +1,13 @@
 //! Ours, over loopback, through the adapters' public interface and in the default configuration.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use steadfast_driver::{Connector, Listener, Received, SendErrorKind, Socket};
+use steadfast_driver::{Connector, Listener, Message, Received, Socket};
 
 use super::platform::Platform;
-use super::{End, Protocol};
+use super::{BATCH, End, Protocol};
 
 /// A client's socket and the server's end of it.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct Steadfast;
 #[derive(Debug)]
 pub struct SteadfastEnd<T> {
     socket: Socket,
+    queue: VecDeque<Message>,
     /// It closes its sockets when it is dropped.
     _listener: Arc<T>,
 }
@@ -29,21 +31,20 @@ impl<P: Platform> Protocol<P> for Steadfast {
         let client = Connector::<P::Adapter>::new(listener.local_url()).connect().expect("a good address");
         let server = listener.accept().await.expect("a client").accept().expect("it waits");
         client.ready().await.expect("ready");
-        let end = |socket| SteadfastEnd { socket, _listener: listener.clone() };
+        let end = |socket| SteadfastEnd { socket, queue: VecDeque::new(), _listener: listener.clone() };
         (end(client), end(server))
     }
 }
 
 impl<T: Send + Sync + 'static> End for SteadfastEnd<T> {
     async fn send_batched(&mut self, payload: &Bytes, count: usize) {
-        for _ in 0..count {
-            match self.socket.try_send(payload.clone()) {
-                Ok(()) => {}
-                Err(full) if matches!(full.kind, SendErrorKind::Full { .. }) => {
-                    self.socket.send(full.message).await.expect("a live socket");
-                }
-                Err(error) => panic!("{error}"),
-            }
+        let batch = (BATCH / payload.len().max(1)).max(1);
+        let mut left = count;
+        while left > 0 {
+            let next = batch.min(left);
+            self.queue.extend(std::iter::repeat_n(payload, next).map(|payload| Message::new(payload.clone())));
+            self.socket.send_many(&mut self.queue).await.expect("a live socket");
+            left -= next;
         }
     }
 

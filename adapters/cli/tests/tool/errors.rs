@@ -95,7 +95,7 @@ fn an_unreachable_host_without_reconnect_is_one_line() {
 fn a_link_that_breaks_without_reconnect_ends_with_the_unconfirmed_messages() {
     let (_server, url) = Tool::listen(&[ANY, "--echo"]);
     let (proxy, _cuts) = cutting_proxy(address(&url), 5_000, 1);
-    let ended = Tool::run(&["connect", &format!("tcp://{proxy}"), "--no-reconnect"], &b"0123456789\n".repeat(2_000));
+    let ended = Tool::run(&["connect", &format!("tcp://{proxy}"), "--no-reconnect"], &b"0123456789\n".repeat(200_000));
     assert_eq!(ended.code, Some(1), "{:?}", ended.stderr);
     assert!(ended.stderr.last().unwrap().contains("unconfirmed"), "{:?}", ended.stderr);
 }

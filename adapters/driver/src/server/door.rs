@@ -72,9 +72,7 @@ impl Server {
         self.act(|inner, _| {
             let now = inner.clock.read();
             let drained = batch.fill(|| inner.machine.poll_transmit(now, link));
-            if drained {
-                inner.note_flushed(link);
-            }
+            inner.note_taken(link, drained);
             drained
         })
     }

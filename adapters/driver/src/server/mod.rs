@@ -287,6 +287,16 @@ impl Inner {
         }
     }
 
+    /// The link has taken output; all there was, when it is drained.
+    fn note_taken(&mut self, link: LinkId, drained: bool) {
+        if let Some(owner) = self.doors.get(&link).and_then(|door| door.owner) {
+            self.members.entry(owner).and_modify(|member| member.signals.output_taken());
+        }
+        if drained {
+            self.note_flushed(link);
+        }
+    }
+
     /// The link has taken all, or is gone: what its socket sends from now on it has to be told of.
     fn note_flushed(&mut self, link: LinkId) {
         if let Some(owner) = self.doors.get_mut(&link).and_then(|door| door.owner.take()) {
