@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::lanes::{Standing, Urgency};
+use super::lanes::{MAIN, Standing, Urgency};
 use super::{Socket, State};
 use crate::code::{CloseReason, ProtocolCode};
 use crate::event::Event;
@@ -149,6 +149,7 @@ impl Socket {
                     lane.options = Some(options.into());
                 }
                 self.tell(Event::LaneOpened(self.lane_id(number)));
+                self.confirm_finish(number);
             }
             Incoming::Reply { at, ask, message, more } => match self.asks.on_reply((number, ask), at, message, more) {
                 Some((ask, true)) => self.tell(Event::ReplyReadable(ask)),
@@ -236,11 +237,13 @@ impl Socket {
         self.after_confirmation();
     }
 
-    /// The end of the sending direction is confirmed: the application is told once, and a lane that is over is removed.
+    /// The end of the sending direction is confirmed: the application is told once, after it was told of the lane, and a
+    /// lane that is over is removed.
     fn confirm_finish(&mut self, number: u64) {
         let lane_id = self.lane_id(number);
         let Some(lane) = self.lanes.get_mut(number) else { return };
-        if lane.send.is_finished() && !core::mem::replace(&mut lane.told_finished, true) {
+        let is_known = number == MAIN || lane.options.is_some();
+        if is_known && lane.send.is_finished() && !core::mem::replace(&mut lane.told_finished, true) {
             self.tell(Event::LaneFinished(lane_id));
         }
         if self.lanes.sweep(number) {
