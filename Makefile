@@ -2,6 +2,7 @@
 # make test    everything that proves the code, with the seconds of each part
 # make check   format, lints and documentation
 # make bench   measures against floors and peers: one table, and plots of how cost grows; alone on the machine, please
+# make fuzz    runs each fuzz target for FUZZ_SECONDS (60); FUZZ=pair runs only that one
 # make faults  plants known faults into a copy of the code and expects the tests to find each
 
 CARGO ?= cargo
@@ -9,6 +10,8 @@ DEMO ?= --seconds 10 --cut-every 300
 
 # All parts select the whole workspace: a part of it has other features of the dependencies, and would be built anew.
 TEST = $(CARGO) test --workspace --locked
+FUZZ ?= packets pair server mitm
+FUZZ_SECONDS ?= 60
 EXAMPLES = $${CARGO_TARGET_DIR:-target}/debug/examples
 
 # $(call part,name,command) runs the command and prints how long it took.
@@ -17,7 +20,7 @@ define part
 	tenths=$$((($$(date +%s%N) - start) / 100000000)); echo "== $(1): $$((tenths / 10)).$$((tenths % 10)) s"
 endef
 
-.PHONY: demo test check bench faults
+.PHONY: demo test check bench fuzz faults
 
 demo:
 	$(CARGO) run --release --locked --quiet --package steadfast-cli -- demo $(DEMO)
@@ -30,14 +33,26 @@ test:
 	$(call part,documentation tests,$(TEST) --doc)
 	$(call part,example without a runtime,$(EXAMPLES)/plain_std)
 	$(call part,no_std,$(CARGO) build --locked --manifest-path core/tests/no_std/Cargo.toml --target-dir target/no_std)
+	$(call part,fuzz corpora,$(CARGO) test --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --tests)
 
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --all-targets --locked -- -D warnings
 
 bench:
 	$(CARGO) run --release --locked --quiet --package steadfast-benches --bin ratios -- --plots benches/plots $(BENCH)
+
+# New inputs go to target/fuzz/corpus, beside the committed ones. There is no unsafe code: no sanitizer, and so no nightly.
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo 'make fuzz needs cargo-fuzz and a C++ compiler: cargo install cargo-fuzz' >&2; exit 1; }
+	for target in $(FUZZ); do \
+	    mkdir -p target/fuzz/corpus/$$target; \
+	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none --features libfuzzer --target-dir target/fuzz $$target \
+	        target/fuzz/corpus/$$target fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=800 -timeout=10 || exit 1; \
+	done
 
 faults:
 	.ci/faults
