@@ -472,6 +472,20 @@ fn an_older_copy_of_a_client_is_told_so_and_never_served_twice() {
 }
 
 #[test]
+fn a_restored_socket_goes_on_as_the_original_after_a_run_of_messages() {
+    let (world, client, _) = World::pair(1);
+    let mut socket = world.socket(client).clone();
+    socket.send(world.now(), LaneId::MAIN, "first".into()).unwrap();
+    let later = world.now() + SECOND;
+    let mut restored = Socket::restore(socket.snapshot(world.now()), socket.config().clone().into(), world.now());
+    for socket in [&mut socket, &mut restored] {
+        socket.send(later, LaneId::MAIN, "second".into()).unwrap();
+    }
+    assert_eq!(socket.poll_timeout(), restored.poll_timeout());
+    assert_eq!(socket.snapshot(later), restored.snapshot(later));
+}
+
+#[test]
 fn no_two_processes_that_hold_a_session_say_the_same_hello() {
     let (world, client, _) = World::pair(1);
     let (now, original) = (world.now(), world.socket(client));

@@ -52,6 +52,7 @@ impl Socket {
         if let Some(run) = self.run.as_mut().filter(|run| run.takes(lane, &message)) {
             if self.lanes.push_plain(run.number, &message) {
                 run.took(&message);
+                self.now = self.now.max(now);
                 self.counters.messages_sent += 1;
                 return Ok(());
             }
