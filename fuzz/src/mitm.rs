@@ -16,8 +16,6 @@ use crate::wire::{self, Packet, packets};
 
 /// More than this many operations tell nothing new.
 const MOST: usize = 400;
-/// How many deadlines are served after wild tampering, to see that nothing runs in circles.
-const WAKES: usize = 60;
 
 /// What happens next. Links and packets are chosen by a number, of as many as there are under way.
 #[derive(Arbitrary, Debug)]
@@ -256,13 +254,7 @@ impl Path {
         // What is missing on a link stays so: only a new one fills the gap.
         talk.scene.cut_all([true; 2]);
         if is_wild {
-            for _ in 0..WAKES {
-                talk.scene.deliver_all();
-                talk.hear();
-                if !talk.scene.sleep() {
-                    break;
-                }
-            }
+            talk.run_on();
         } else {
             talk.calm_down();
             let closer = talk.party(1);

@@ -202,6 +202,9 @@ pub fn run(data: &[u8]) {
         drop((books, apps, saved));
         return memory::check(scene.into_machines(), &server);
     }
+    if talk.books.is_loose {
+        return talk.run_on();
+    }
     talk.calm_down();
     let is_open = !talk.is_closing && !talk.apps[CLIENT].is_over;
     let closer = talk.party(setup.closer);

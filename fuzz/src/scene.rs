@@ -19,6 +19,9 @@ const ROUNDS: usize = 100_000;
 /// How much is kept of what a reader got on a link: more than a handshake.
 const HEAD: usize = 4096;
 
+/// A link that is never there.
+const NO_LINK: LinkId = LinkId(u64::MAX - 1);
+
 /// One end of a socket in a scene.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
@@ -290,9 +293,11 @@ impl Scene {
         deadline.map(|deadline| deadline.at)
     }
 
-    /// The clock goes on; nobody is woken.
+    /// The clock goes on; nobody is woken. Both hear of a link that does not exist, because a machine that was not told the
+    /// time (a run of sends does not look at it) is due since then, and its snapshot since now.
     pub(crate) fn wait(&mut self, duration: Duration) {
         self.now = self.now + duration;
+        Side::BOTH.into_iter().for_each(|side| self.input(side, Input::LinkDown(NO_LINK)));
     }
 
     pub(crate) fn wake(&mut self, side: Side) {

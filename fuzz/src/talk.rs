@@ -16,6 +16,8 @@ use crate::scene::{End, Scene};
 const PEACE: std::time::Duration = std::time::Duration::from_secs(600);
 /// How many deadlines may be served in that time.
 const WAKES: usize = 20_000;
+/// How many are served after wild times.
+const WILD_WAKES: usize = 60;
 
 /// A scene and its applications.
 pub(crate) struct Talk {
@@ -464,6 +466,17 @@ impl Talk {
     }
 
     // ---- peace ----
+
+    /// The faults stop, but what came before was so wild that nobody can say how it ends: nothing may run in circles.
+    pub(crate) fn run_on(&mut self) {
+        self.scene.is_lazy = false;
+        for _ in 0..WILD_WAKES {
+            self.tend();
+            if !self.scene.sleep() {
+                return;
+            }
+        }
+    }
 
     /// The faults stop: everybody reads and answers, and everything comes to rest.
     pub(crate) fn calm_down(&mut self) {
