@@ -1,5 +1,6 @@
 //! Every future can be dropped at every poll: nothing is lost, doubled or left behind.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
@@ -13,12 +14,14 @@ use steadfast_adapter_tests::{
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::steadfast::AskError as Failure;
 use steadfast_driver::{
-    AnyLane, AskError, Change, CloseReason, Config, LaneOptions, Listener, Received, SendOptions, State,
+    AnyLane, AskError, Change, CloseReason, Config, LaneOptions, Listener, Message, Received, SendOptions, State,
 };
 
 on_every_runtime!(
     recv_takes_nothing,
     send_has_sent_nothing,
+    send_many_keeps_what_it_has_not_sent,
+    recv_many_takes_nothing,
     send_with_has_sent_nothing,
     send_confirmed_sends_once_or_not_at_all,
     an_ask_is_cancelled,
@@ -122,6 +125,46 @@ async fn send_has_sent_nothing<R: Runtime>() {
         client.finish().await.unwrap();
     };
     zip(sending, numbers_arrive(&server)).await;
+}
+
+async fn send_many_keeps_what_it_has_not_sent<R: Runtime>() {
+    let Ends { client, server, listener: _listener } = ends_with::<R>(narrow(), config()).await;
+    let sending = async {
+        let mut queue = VecDeque::from_iter((0..COUNT).map(|index| Message::new(index.to_string())));
+        for times in (0..4).cycle() {
+            if let Some(result) = polled(times, client.send_many(&mut queue)).await {
+                result.unwrap();
+                break;
+            }
+            futures_lite::future::yield_now().await;
+        }
+        assert!(queue.is_empty());
+        client.finish().await.unwrap();
+    };
+    zip(sending, numbers_arrive(&server)).await;
+}
+
+async fn recv_many_takes_nothing<R: Runtime>() {
+    let Ends { client, server, listener: _listener } = ends_with::<R>(narrow(), config()).await;
+    let sending = async {
+        for index in 0..COUNT {
+            client.send(index.to_string()).await.unwrap();
+        }
+        client.finish().await.unwrap();
+    };
+    let receiving = async {
+        let mut all = Vec::new();
+        for times in (0..4).cycle() {
+            match polled(times, server.recv_many(&mut all, 7)).await {
+                Some(0) => break,
+                Some(_) => {}
+                None => futures_lite::future::yield_now().await,
+            }
+        }
+        let texts = all.into_iter().map(|received| received.message().payload.clone());
+        assert!(texts.eq((0..COUNT).map(|index| Bytes::from(index.to_string()))));
+    };
+    zip(sending, receiving).await;
 }
 
 async fn send_with_has_sent_nothing<R: Runtime>() {
