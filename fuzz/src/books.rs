@@ -7,6 +7,8 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use steadfast::{AskError, AskId, AskRef, Code, Fate, LaneId, Message, Reply, SendId, SendOptions, Time, Unconfirmed};
 
+use crate::known;
+
 /// A socket, by whatever name it goes at present: the client is 0, then come those of the server.
 pub(crate) type Party = usize;
 
@@ -88,9 +90,6 @@ fn is_pattern(bytes: &[u8], stream: usize, from: u64) -> bool {
     bytes.iter().zip(from..).all(|(byte, at)| *byte == pattern(stream, at))
 }
 
-/// Whether a message whose time to live ran out is told to be `Expired` even when its lane ends before the machine is woken.
-const LATE_EXPIRY_IS_TOLD: bool = false;
-
 /// One direction of one lane.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -162,6 +161,8 @@ pub(crate) struct Books {
     discarded: BTreeSet<(bool, u64)>,
     /// Somebody is an older copy of itself, or the link lies: nothing that comes out means anything.
     pub(crate) is_loose: bool,
+    /// A server has gone away: what is written on a main lane goes on in another session.
+    pub(crate) has_moved: bool,
     /// The link may repeat what it has carried.
     pub(crate) may_repeat_volatile: bool,
 }
@@ -205,7 +206,7 @@ impl Books {
 
     pub(crate) fn accepted(&mut self, stream: usize, message: Message, id: Option<SendId>, options: &SendOptions) {
         let may_drop = options.time_to_live.is_some() || options.key.is_some();
-        let may_vanish = options.time_to_live.is_some() && !LATE_EXPIRY_IS_TOLD;
+        let may_vanish = options.time_to_live.is_some() && !known::LATE_EXPIRY_IS_TOLD;
         let s = &mut self.streams[stream];
         let former = id.and_then(|id| self.by_send.insert((s.writer, id), (stream, s.entries.len())));
         assert!(former.is_none() || self.is_loose, "{id:?} was given twice");
@@ -303,7 +304,8 @@ impl Books {
     /// The writer was told that a lane and its end are confirmed.
     pub(crate) fn finish_confirmed(&self, stream: usize) {
         let s = &self.streams[stream];
-        assert!(self.is_loose || s.is_settled(), "finished and not all of it was taken: {s:?}");
+        let goes_on = self.has_moved && s.lane == LaneId::MAIN;
+        assert!(self.is_loose || goes_on || s.is_settled(), "finished and not all of it was taken: {s:?}");
     }
 
     // ---- readers ----
@@ -328,7 +330,10 @@ impl Books {
         entry.fate = EntryFate::Delivered;
         for passed in s.entries[..index].iter_mut().skip(due) {
             if passed.fate == EntryFate::Open && !passed.is_handed_back {
-                assert!(passed.may_drop || s.is_forgotten, "{passed:?} was lost: {mark:?} came after it");
+                assert!(
+                    passed.may_drop || s.is_forgotten || s.is_discarded,
+                    "{passed:?} was lost: {mark:?} came after it"
+                );
                 passed.fate = EntryFate::PassedOver;
             }
         }

@@ -8,6 +8,7 @@
 use std::sync::LazyLock;
 
 mod books;
+mod known;
 mod memory;
 pub mod mitm;
 pub mod packets;

@@ -165,8 +165,8 @@ impl Path {
         let Some(wire) = usize::from(at.wire).checked_rem(self.talk.scene.wires.len()) else { return };
         let link = self.talk.scene.wires[wire].id;
         let reader = if at.to_server { Side::Server } else { Side::Client };
-        let bytes = &mut self.talk.scene.wires[wire].pipes[reader as usize].bytes;
-        let packets = packets(bytes);
+        let pipe = &self.talk.scene.wires[wire].pipes[reader as usize];
+        let (bytes, packets) = (&pipe.bytes, pipe.packets());
         let Some(number) = usize::from(at.packet).checked_rem(packets.len()) else { return };
         // The first handshake of a session has no proof: who changes that decides what the session is.
         let is_first = !self.is_wild && wire::is_handshake(&bytes[packets[number].body.clone()]) && self.opens(link);

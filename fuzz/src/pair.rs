@@ -5,6 +5,7 @@ use steadfast::{CloseReason, Config, OnLoss, SendOptions, ServerConfig};
 use steadfast_sim::{Rigour, Side};
 
 use crate::books::{CLIENT, Shape, millis};
+use crate::known;
 use crate::memory;
 use crate::say;
 use crate::scene::Scene;
@@ -34,6 +35,8 @@ pub(crate) struct Setup {
     is_tight: bool,
     is_reopening: bool,
     is_reconnecting: bool,
+    /// Nothing leaves before it is committed.
+    is_durable: bool,
 }
 
 /// What happens next. Parties, lanes, links, asks and sends are chosen by a number, of as many as there are; a byte count
@@ -163,6 +166,16 @@ pub(crate) enum Op {
     FinishAll {
         party: u8,
     },
+    Stage {
+        party: u8,
+    },
+    /// What was staged last, or everything so far.
+    Commit {
+        party: u8,
+    },
+    GoAway {
+        within: u16,
+    },
 }
 
 /// Whatever applications do, in whatever pieces bytes come, wherever links break, whenever machines are woken, and whenever
@@ -230,6 +243,7 @@ impl Setup {
             is_tight: false,
             is_reopening: true,
             is_reconnecting: true,
+            is_durable: false,
         }
     }
 
@@ -240,6 +254,9 @@ impl Setup {
     pub(crate) fn configs(&self) -> (Config, ServerConfig) {
         let mut config = Config::default();
         config.max_message = [100, 600, 5_000, 20_000][usize::from(self.max_message % 4)];
+        if self.is_durable && !known::DURABLE_TAKES_LARGE_RECORDS {
+            config.max_message = config.max_message.min(5_000);
+        }
         config.max_headers = 300;
         config.max_lanes = u32::from(self.lanes % 8);
         let least = config.max_message + config.max_headers + 1024;
@@ -255,6 +272,7 @@ impl Setup {
         config.redial_max = millis(2000);
         config.attempt_timeout = millis(4000);
         config.reconnect = self.is_reconnecting;
+        config.durable = self.is_durable;
         config.on_loss = if self.is_reopening { OnLoss::Reopen } else { OnLoss::Close };
         let mut server = ServerConfig::default();
         (server.max_sockets, server.max_pending, server.max_unknown_links) = (16, 4, 4);
@@ -311,6 +329,9 @@ impl Op {
                 talk.with(talk.party(party), |socket, now| socket.abort(now, CloseReason::app(3, "at once")));
             }
             Op::FinishAll { party } => talk.with(talk.party(party), |socket, now| socket.finish_all(now)),
+            Op::Stage { party } => talk.stage(talk.party(party)),
+            Op::Commit { party } => talk.commit(talk.party(party)),
+            Op::GoAway { within } => talk.go_away(millis(within)),
             of_the_scene => of_the_scene.befall(&mut talk.scene),
         }
     }

@@ -13,6 +13,7 @@ use steadfast::{
 use steadfast_sim::{Contract, Input, Rigour, Rng, Side, freeze, thaw};
 
 use crate::say;
+use crate::wire::{Packet, packets};
 
 /// How often a scene may go round before it counts as a busy loop.
 const ROUNDS: usize = 100_000;
@@ -84,6 +85,8 @@ pub(crate) struct Pipe {
     pub(crate) end: PipeEnd,
     /// The first bytes that the reader got.
     pub(crate) head: Vec<u8>,
+    /// How many of the bytes belong to a packet of which the reader has the beginning.
+    pub(crate) begun: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -94,6 +97,28 @@ pub(crate) enum PipeEnd {
     Finished,
     /// What is written is gone, and nobody is told.
     Hole,
+}
+
+impl Pipe {
+    /// The whole packets that the reader has nothing of.
+    pub(crate) fn packets(&self) -> Vec<Packet> {
+        let begun = self.begun.min(self.bytes.len());
+        let mut packets = packets(&self.bytes[begun..]);
+        for Packet { whole, body } in &mut packets {
+            (*whole, *body) = (whole.start + begun..whole.end + begun, body.start + begun..body.end + begun);
+        }
+        packets
+    }
+
+    /// The reader is about to get this many bytes.
+    fn begin(&mut self, len: usize) {
+        let end = if len <= self.begun {
+            self.begun
+        } else {
+            self.packets().iter().map(|packet| packet.whole.end).find(|end| *end >= len).unwrap_or(len)
+        };
+        self.begun = end - len;
+    }
 }
 
 impl Scene {
@@ -355,6 +380,7 @@ impl Scene {
     pub(crate) fn deliver(&mut self, wire: usize, reader: Side, len: usize) -> bool {
         let Wire { id, is_up, pipes } = &mut self.wires[wire];
         let (id, pipe, is_up) = (*id, &mut pipes[reader as usize], &mut is_up[reader as usize]);
+        pipe.begin(len.min(pipe.bytes.len()));
         let piece: Vec<u8> = pipe.bytes.drain(..len.min(pipe.bytes.len())).collect();
         let room = HEAD.saturating_sub(pipe.head.len());
         pipe.head.extend_from_slice(&piece[..piece.len().min(room)]);

@@ -2,10 +2,11 @@
 //! them, and hold all of it against the [books](crate::books).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use steadfast::{
     AskId, AskRef, CloseReason, Event, LaneError, LaneId, LaneKind, LaneOptions, Received, ReceivedBytes, SendError,
-    SendErrorKind, SendId, SendOptions, SocketId, State, Time,
+    SendErrorKind, SendId, SendOptions, SocketId, Stage, State, Time,
 };
 use steadfast_sim::Side;
 
@@ -13,7 +14,7 @@ use crate::books::{Books, CLIENT, Kind, Party, Shape, millis, pattern};
 use crate::scene::{End, Scene};
 
 /// For how long a scene may go on once the faults have stopped.
-const PEACE: std::time::Duration = std::time::Duration::from_secs(600);
+const PEACE: Duration = Duration::from_secs(600);
 /// How many deadlines may be served in that time.
 const WAKES: usize = 20_000;
 /// How many are served after wild times.
@@ -26,6 +27,8 @@ pub(crate) struct Talk {
     pub(crate) apps: Vec<App>,
     /// Somebody closes: what is not drained in time is aborted.
     pub(crate) is_closing: bool,
+    /// The server takes no new sockets until another one has its place.
+    is_moving: bool,
 }
 
 /// An application and what it knows.
@@ -43,6 +46,7 @@ pub(crate) struct App {
     is_gone: bool,
     lost: usize,
     incarnation: u32,
+    stage: Option<Stage>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,7 @@ impl App {
             is_gone: false,
             lost: 0,
             incarnation: 0,
+            stage: None,
         };
         app.add_lane(LaneId::MAIN, LaneKind::Messages, books.open(party, LaneId::MAIN));
         app
@@ -90,7 +95,7 @@ impl Talk {
     pub(crate) fn new(scene: Scene) -> Talk {
         let mut books = Books::default();
         let apps = vec![App::new(CLIENT, End::Client, &mut books)];
-        Talk { scene, books, apps, is_closing: false }
+        Talk { scene, books, apps, is_closing: false, is_moving: false }
     }
 
     /// One of the applications that live: the client's for even choices.
@@ -133,6 +138,8 @@ impl Talk {
     }
 
     fn heard(&mut self, party: Party, event: Event) {
+        // A drained session is replaced without a word.
+        self.forget_former_session(party);
         let app = &mut self.apps[party];
         match event {
             Event::Readable(lane) => {
@@ -164,7 +171,7 @@ impl Talk {
                 let taken = self.take_back(party);
                 assert_eq!(taken, lost.unconfirmed, "what SessionLost announced");
                 self.apps[party].lost = taken;
-                self.forget_lost_session(party);
+                self.forget_former_session(party);
             }
             Event::Closed(closed) => {
                 let taken = self.take_back(party);
@@ -184,7 +191,7 @@ impl Talk {
         unconfirmed.len()
     }
 
-    fn forget_lost_session(&mut self, party: Party) {
+    fn forget_former_session(&mut self, party: Party) {
         let incarnation = self.scene.socket(self.end(party)).incarnation().0;
         let app = &mut self.apps[party];
         if std::mem::replace(&mut app.incarnation, incarnation) != incarnation {
@@ -423,7 +430,42 @@ impl Talk {
         }
     }
 
+    // ---- durable sockets ----
+
+    pub(crate) fn stage(&mut self, party: Party) {
+        let stage = self.with(party, |socket, now| socket.stage(now));
+        self.apps[party].stage = Some(stage);
+    }
+
+    /// What was staged last, or everything so far, may leave.
+    pub(crate) fn commit(&mut self, party: Party) {
+        if self.apps[party].stage.is_none() {
+            self.stage(party);
+        }
+        if let Some(stage) = self.apps[party].stage.take() {
+            self.with(party, |socket, now| socket.commit(now, stage));
+        }
+    }
+
+    fn commit_all(&mut self) -> bool {
+        let is_durable = self.scene.client().config().durable;
+        for party in 0..self.apps.len() {
+            if is_durable && !self.apps[party].is_gone {
+                self.apps[party].stage = None;
+                self.commit(party);
+            }
+        }
+        is_durable
+    }
+
     // ---- processes ----
+
+    /// The server goes away; another one takes its place when the applications come to rest.
+    pub(crate) fn go_away(&mut self, within: Duration) {
+        self.is_moving = true;
+        self.books.has_moved = true;
+        self.scene.command(|server, now| server.go_away(now, within, "").expect("a short address"));
+    }
 
     /// The client's process ends and goes on from the state it has.
     pub(crate) fn restart_client(&mut self, is_told: bool) {
@@ -449,6 +491,7 @@ impl Talk {
 
     /// The server's process ends; another goes on from its state, or without it.
     pub(crate) fn restart_server(&mut self, keep: bool, is_told: bool) {
+        self.is_moving = false;
         self.scene.drain(Side::Server);
         self.hear();
         let names = self.scene.restart_server(keep, is_told);
@@ -500,14 +543,28 @@ impl Talk {
             if done(self) {
                 return;
             }
-            assert!(self.scene.sleep() && self.scene.now < end, "never {what}: {:?}", self.apps);
+            assert!(self.scene.sleep() && self.scene.now < end, "never {what}:\n{}", self.describe());
         }
-        panic!("{what} only after very many wake-ups: {:?}", self.apps);
+        panic!("{what} only after very many wake-ups:\n{}", self.describe());
+    }
+
+    fn describe(&self) -> String {
+        let mut text = String::new();
+        for app in self.apps.iter().filter(|app| !app.is_gone) {
+            let socket = self.scene.socket(app.end);
+            text += &format!("{app:?}\n{:?} {:?}\n", socket.state(), socket.stats());
+        }
+        text
     }
 
     /// Everybody does what there is to do at this moment.
     fn tend(&mut self) {
-        for _ in 0..100 {
+        if self.is_moving && self.scene.server().is_empty() {
+            self.restart_server(false, true);
+        }
+        for round in 0..100 {
+            // What comes of one commit may need the next.
+            let is_durable = self.commit_all();
             self.scene.deliver_all();
             self.hear();
             let is_left = self.scene.client().state() == State::Disconnected;
@@ -526,7 +583,7 @@ impl Talk {
                 }
             }
             self.hear();
-            if !is_busy {
+            if !is_busy && (!is_durable || round >= 4) {
                 return;
             }
         }

@@ -71,6 +71,57 @@ pub(crate) fn is_welcome_back(body: &[u8]) -> bool {
     true
 }
 
+/// Whether frames of this stream bring bytes of a lane twice, which may then differ.
+pub(crate) fn has_overlaps(bytes: &[u8]) -> bool {
+    let mut pieces: Vec<(u64, Range<u64>)> = Vec::new();
+    let whole = packets(bytes);
+    let begun = &bytes[whole.last().map_or(0, |packet| packet.whole.end)..];
+    let begun = &begun[varint(begun).map_or(0, |(_, size)| size)..];
+    for body in whole.iter().map(|packet| &bytes[packet.body.clone()]).chain([begun]) {
+        let mut rest = body;
+        while let Some((piece, size)) = frame(rest) {
+            let overlaps = |piece: &(u64, Range<u64>), other: &(u64, Range<u64>)| {
+                piece.0 == other.0 && piece.1.start < other.1.end && other.1.start < piece.1.end
+            };
+            if piece.as_ref().is_some_and(|piece| pieces.iter().any(|other| overlaps(piece, other))) {
+                return true;
+            }
+            pieces.extend(piece);
+            rest = &rest[size..];
+        }
+    }
+    false
+}
+
+/// What a frame at the beginning brings of a lane, and the frame's size.
+#[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
+fn frame(bytes: &[u8]) -> Option<(Option<(u64, Range<u64>)>, usize)> {
+    let (kind, mut at) = varint(bytes)?;
+    // How many numbers it has, and whether the last one is the size of what follows.
+    let (count, is_sized) = match kind {
+        0x02 => (3, true),
+        0x04 => (4, false),
+        0x06 | 0x08 | 0x0C | 0x0E => (1, false),
+        0x0A => (2, true),
+        0x10 | 0x14 | 0x16 => (1, true),
+        0x12 => (0, false),
+        0x18 => (2, false),
+        kind if kind % 2 == 1 => (1, true),
+        _ => return None,
+    };
+    let mut numbers = [0; 4];
+    for number in &mut numbers[..count] {
+        let (value, size) = varint(bytes.get(at..)?)?;
+        (*number, at) = (value, at + size);
+    }
+    let sized = if is_sized { numbers[count - 1] } else { 0 };
+    let [lane, offset, ..] = numbers;
+    let piece = if kind == 0x02 { Some((lane, offset..offset.checked_add(sized)?)) } else { None };
+    let end = at.checked_add(usize::try_from(sized).ok()?)?;
+    // The beginning of a frame is taken as well.
+    Some((piece, end.min(bytes.len())))
+}
+
 /// A varint at the beginning, and its size.
 fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let size = 1 + bytes.iter().take(9).position(|byte| byte & 0x80 == 0)?;
