@@ -42,18 +42,58 @@ impl From<Vec<u8>> for RecvBytes {
 /// vectored write can take it piece by piece.
 #[derive(Clone, Debug, Default)]
 pub struct Transmit {
-    pub(crate) segments: Vec<Bytes>,
-    pub(crate) next: usize,
+    segments: Segments,
+    next: usize,
+}
+
+/// Most packets have few segments, which stand in place.
+#[derive(Clone, Debug)]
+enum Segments {
+    Few { list: [Bytes; FEW], count: usize },
+    Many(Vec<Bytes>),
+}
+
+const FEW: usize = 3;
+
+impl Default for Segments {
+    fn default() -> Segments {
+        Segments::Few { list: [const { Bytes::new() }; FEW], count: 0 }
+    }
 }
 
 impl Transmit {
     /// The segments not yet taken through [`Buf`].
     pub fn segments(&self) -> &[Bytes] {
-        &self.segments[self.next..]
+        let all = match &self.segments {
+            Segments::Few { list, count } => &list[..*count],
+            Segments::Many(list) => list,
+        };
+        &all[self.next..]
     }
-}
 
-impl Transmit {
+    /// Appends a segment.
+    pub(crate) fn push(&mut self, segment: Bytes) {
+        match &mut self.segments {
+            Segments::Few { list, count } if *count < FEW => {
+                list[*count] = segment;
+                *count += 1;
+            }
+            Segments::Few { list, .. } => {
+                let few = list.iter_mut().map(core::mem::take);
+                self.segments = Segments::Many(few.chain([segment]).collect());
+            }
+            Segments::Many(list) => list.push(segment),
+        }
+    }
+
+    /// What stands at this place, to be replaced.
+    pub(crate) fn segment_mut(&mut self, index: usize) -> &mut Bytes {
+        match &mut self.segments {
+            Segments::Few { list, .. } => &mut list[index],
+            Segments::Many(list) => &mut list[index],
+        }
+    }
+
     /// Bytes not yet taken.
     pub fn len(&self) -> usize {
         self.segments().iter().map(Bytes::len).sum()
@@ -67,7 +107,9 @@ impl Transmit {
 
 impl From<Bytes> for Transmit {
     fn from(bytes: Bytes) -> Transmit {
-        Transmit { segments: alloc::vec![bytes], next: 0 }
+        let mut transmit = Transmit::default();
+        transmit.push(bytes);
+        transmit
     }
 }
 
@@ -84,7 +126,7 @@ impl Buf for Transmit {
     /// When `count` is more than what remains, as [`Buf::advance`] says.
     fn advance(&mut self, mut count: usize) {
         while count > 0 {
-            let segment = &mut self.segments[self.next];
+            let segment = self.segment_mut(self.next);
             let step = count.min(segment.len());
             segment.advance(step);
             count -= step;

@@ -2,12 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::vec;
 
 use bytes::Bytes;
 use steadfast_driver::{Connector, Listener, Message, Received, Socket};
 
 use super::platform::Platform;
 use super::{BATCH, End, Protocol};
+
+/// How many messages are received together at most.
+const MANY: usize = 256;
 
 /// A client's socket and the server's end of it.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub struct Steadfast;
 pub struct SteadfastEnd<T> {
     socket: Socket,
     queue: VecDeque<Message>,
+    /// What was received together.
+    received: vec::IntoIter<Received>,
     /// It closes its sockets when it is dropped.
     _listener: Arc<T>,
 }
@@ -31,7 +37,7 @@ impl<P: Platform> Protocol<P> for Steadfast {
         let client = Connector::<P::Adapter>::new(listener.local_url()).connect().expect("a good address");
         let server = listener.accept().await.expect("a client").accept().expect("it waits");
         client.ready().await.expect("ready");
-        let end = |socket| SteadfastEnd { socket, queue: VecDeque::new(), _listener: listener.clone() };
+        let end = |socket| SteadfastEnd { socket, queue: VecDeque::new(), received: Vec::new().into_iter(), _listener: listener.clone() };
         (end(client), end(server))
     }
 }
@@ -53,7 +59,12 @@ impl<T: Send + Sync + 'static> End for SteadfastEnd<T> {
     }
 
     async fn recv(&mut self) -> Bytes {
-        match self.socket.recv().await {
+        if self.received.len() == 0 {
+            let mut received = Vec::new();
+            self.socket.recv_many(&mut received, MANY).await;
+            self.received = received.into_iter();
+        }
+        match self.received.next() {
             Some(Received::Message(message)) => message.payload,
             other => panic!("{other:?}"),
         }

@@ -7,19 +7,28 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::memory::shrink;
+use super::outlet::Outlet;
 
-/// The smallest and the largest chunk that is allocated for small records, in bytes.
-const CHUNK: (usize, usize) = (1024, 32 * 1024);
+/// The smallest chunk that is allocated for small records, in bytes.
+const CHUNK: usize = 1024;
+/// The largest one is so many times doubled.
+const MAX_GRADE: u8 = 5;
+/// Up to how many bytes are copied when they are transmitted; more are shared.
+const COPY: usize = 512;
 
 /// A queue of bytes with a cursor: written at the end, transmitted at the cursor, released at the front.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Chunks {
     frozen: VecDeque<Bytes>,
-    /// Behind the frozen ones. Its bytes are frozen when they are first transmitted; what room it has left stays.
+    /// Behind the frozen ones. Its bytes are frozen when many are transmitted at once; what room it has left stays.
     pub(super) open: BytesMut,
     /// The cursor: how many chunks are before it, and how many bytes of the next one.
     index: u32,
     within: u32,
+    /// How many times the next chunk is doubled. So one that fills and empties again and again does not grow from nothing
+    /// each time.
+    #[serde(skip)]
+    grade: u8,
 }
 
 impl PartialEq for Chunks {
@@ -41,11 +50,12 @@ impl Chunks {
         self.open.capacity() - self.open.len()
     }
 
-    /// A new open chunk of `size` bytes within reason, and room for `room` bytes at least.
+    /// A new open chunk with room for `room` bytes at least.
     #[cold]
-    pub(super) fn renew(&mut self, size: usize, room: usize) {
+    pub(super) fn renew(&mut self, room: usize) {
         self.close();
-        self.open = BytesMut::with_capacity(size.clamp(CHUNK.0, CHUNK.1).max(room));
+        self.open = BytesMut::with_capacity((CHUNK << self.grade).max(room));
+        self.grade = MAX_GRADE.min(self.grade + 1);
     }
 
     /// Freezes what is in the open chunk.
@@ -69,18 +79,26 @@ impl Chunks {
         self.frozen.push_back(bytes);
     }
 
-    /// Appends the next `count` bytes at the cursor to `out` and moves it behind them. There must be as many.
-    pub(super) fn transmit(&mut self, mut count: usize, out: &mut Vec<Bytes>) {
+    /// Gives the next `count` bytes at the cursor to `out` and moves it behind them. There must be as many.
+    pub(super) fn transmit(&mut self, mut count: usize, out: &mut impl Outlet) {
         while count > 0 {
+            let within = self.within as usize;
             if self.index as usize == self.frozen.len() {
+                if count <= COPY {
+                    out.copy(&self.open[within..within + count]);
+                    self.within += count as u32;
+                    return;
+                }
                 self.freeze();
             }
             let chunk = &self.frozen[self.index as usize];
-            let within = self.within as usize;
             let rest = chunk.len() - within;
             let end = within + rest.min(count);
-            if within < end {
-                out.push(if end - within == chunk.len() { chunk.clone() } else { chunk.slice(within..end) });
+            match end - within {
+                0 => {}
+                ..=COPY => out.copy(&chunk[within..end]),
+                len if len == chunk.len() => out.share(chunk.clone()),
+                _ => out.share(chunk.slice(within..end)),
             }
             if count < rest {
                 self.within = end as u32;
@@ -105,10 +123,11 @@ impl Chunks {
     /// Drops `count` bytes from the front; a cursor that stood in them stands at the front then.
     pub(super) fn release(&mut self, mut count: usize) {
         while count > 0 {
-            if self.frozen.is_empty() {
-                self.freeze();
-            }
-            let Some(chunk) = self.frozen.front_mut() else { break };
+            let Some(chunk) = self.frozen.front_mut() else {
+                self.open.advance(count);
+                self.within = self.within.saturating_sub(count as u32);
+                break;
+            };
             if count < chunk.len() {
                 chunk.advance(count);
                 if self.index == 0 {
@@ -124,7 +143,9 @@ impl Chunks {
             }
         }
         if self.frozen.is_empty() && self.open.is_empty() {
-            *self = Chunks::default();
+            // The next one is as large as this one, or half as large if that had been enough.
+            let was_large = self.open.capacity() > CHUNK << self.grade >> 2;
+            *self = Chunks { grade: self.grade.saturating_sub(1 + u8::from(was_large)), ..Chunks::default() };
         } else {
             shrink(&mut self.frozen);
         }

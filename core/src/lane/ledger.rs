@@ -23,9 +23,8 @@ pub(super) struct Ledger {
     /// The cursor by record: how many are before it, and how many bytes of the next one.
     index: u32,
     part: u32,
-    /// How much was confirmed when the stream was last emptied: records, and KiB.
+    /// How many records were confirmed when the stream was last emptied.
     last_records: u16,
-    last_size: u8,
     /// Nothing may follow: the end of the lane is here, or waits.
     pub(super) closed: bool,
 }
@@ -98,16 +97,11 @@ impl Ledger {
         self.messages as usize
     }
 
-    /// How many bytes to make room for: as many as there are, or as there were before the stream was last emptied. So one
-    /// that fills and empties again and again does not grow from nothing each time.
-    pub(super) fn busy(&self) -> usize {
-        (self.end - self.confirmed).max(u64::from(self.last_size) * 1024) as usize
-    }
-
     /// Appends a record of `content` bytes that the application gave and `overhead` more.
     #[inline]
     pub(super) fn push(&mut self, overhead: usize, content: usize, class: Class) {
         if self.records.capacity() == 0 {
+            // One that fills and empties again and again does not grow from nothing each time.
             self.records.reserve_exact(self.last_records.into());
         }
         let entry = Entry::new(overhead as u64, content as u64, class);
@@ -152,7 +146,6 @@ impl Ledger {
     /// Drops the records before `offset`, and of one with bytes what is before it. The confirmed offset is `offset` then,
     /// unless that is inside of another record: the start of this.
     pub(super) fn confirm(&mut self, offset: u64) {
-        let before = self.confirmed;
         let mut count = 0;
         for entry in &self.records {
             if self.confirmed + entry.len() > offset {
@@ -177,7 +170,6 @@ impl Ledger {
             Some(_) => {}
             None => {
                 self.last_records = count.min(MAX_RESERVE) as u16;
-                self.last_size = ((offset - before) / 1024).min(u8::MAX.into()) as u8;
                 self.records = VecDeque::new();
             }
         }

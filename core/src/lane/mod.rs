@@ -6,6 +6,7 @@ mod extended;
 mod handback;
 mod ledger;
 mod memory;
+mod outlet;
 mod pieces;
 pub(crate) mod record;
 mod recv;
@@ -17,6 +18,7 @@ mod take;
 mod waiting;
 
 pub(crate) use handback::UnconfirmedRecord;
+pub(crate) use outlet::Outlet;
 pub(crate) use record::{AskOutcome, Incoming, Outgoing, RecordLimits};
 pub(crate) use recv::RecvBuffer;
 pub(crate) use send::{SendBuffer, cost};

@@ -1,7 +1,6 @@
 //! What one side sends on a lane, from the confirmed offset on.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use thiserror::Error;
 
 use super::chunks::Chunks;
 use super::ledger::{Class, Ledger};
+use super::outlet::Outlet;
 use super::record::{INLINE_PAYLOAD, Outgoing, put_plain_head};
 use super::tags::{Tag, Tags};
 use super::waiting::{Name, Waiting, WaitingQueue};
@@ -277,7 +277,7 @@ impl SendBuffer {
     #[inline]
     fn open(&mut self, room: usize) -> &mut BytesMut {
         if self.chunks.room() < room {
-            self.chunks.renew(self.ledger.busy(), room);
+            self.chunks.renew(room);
         }
         &mut self.chunks.open
     }
@@ -314,14 +314,14 @@ impl SendBuffer {
         self.tidy();
     }
 
-    /// The next bytes to transmit, at most `max`: their offset and how many. They are appended to `out`. `assigned` is
+    /// The next bytes to transmit, at most `max`: their offset and how many. They go to `out`. `assigned` is
     /// told the offset of each ask that is transmitted for the first time. A waiting message whose time has come is
     /// dropped; [`SendBuffer::expire`] tells.
     pub(crate) fn next_data(
         &mut self,
         now: Time,
         max: usize,
-        out: &mut Vec<Bytes>,
+        out: &mut impl Outlet,
         assigned: &mut impl FnMut(AskId, u64),
     ) -> Option<(u64, usize)> {
         let offset = self.ledger.cursor();
@@ -338,6 +338,7 @@ impl SendBuffer {
             return None;
         }
         let len = (end - offset) as usize;
+        out.begin(offset, len);
         self.chunks.transmit(len, out);
         self.resent += self.sent.min(end) - offset.min(self.sent);
         self.assume_sent(end, assigned);

@@ -23,7 +23,7 @@ use crate::error::{ConfigError, OpenGone};
 use crate::event::Event;
 use crate::ids::{LinkId, SessionId};
 use crate::link::LinkAction;
-use crate::socket::{Refusal, Snapshot, Socket};
+use crate::socket::{Arena, Refusal, Snapshot, Socket};
 use crate::time::Time;
 use greeting::Greetings;
 use table::Table;
@@ -82,6 +82,7 @@ pub struct Server {
     events: VecDeque<ServerEvent>,
     /// Why no new sockets are taken, once the server closes or goes away.
     refusal: Option<Refusal>,
+    arena: Arena,
 }
 
 impl Server {
@@ -101,6 +102,7 @@ impl Server {
             actions: VecDeque::new(),
             events: VecDeque::new(),
             refusal: None,
+            arena: Arena::default(),
         })
     }
 

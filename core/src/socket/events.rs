@@ -1,5 +1,6 @@
 //! The events that wait for the application, in bounded memory.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
@@ -8,44 +9,56 @@ use crate::event::Event;
 use crate::socket::State;
 
 /// How many changes of state may wait before only the newest is kept.
-const MAX_STATES: usize = 24;
+const MAX_STATES: u8 = 24;
 
 /// The queue of events. What a peer can cause often is told once until it was taken: `Readable` and `ReplyReadable` by
 /// flags of their owners, changes of state by [`MAX_STATES`].
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Events {
-    queue: VecDeque<Event>,
-    states: usize,
+    /// Mostly it is one event, which stands in place.
+    first: Option<Event>,
+    #[expect(clippy::box_collection, reason = "few sockets have a second event, and all have the place for it")]
+    rest: Option<Box<VecDeque<Event>>>,
+    states: u8,
 }
 
 impl Events {
     pub(crate) fn push(&mut self, event: Event) {
-        self.queue.push_back(event);
+        if self.first.is_none() {
+            self.first = Some(event);
+        } else {
+            self.rest.get_or_insert_default().push_back(event);
+        }
     }
 
     /// A change of state, which keeps its order among the other events.
     pub(crate) fn push_state(&mut self, state: State) {
         if self.states == MAX_STATES {
-            self.queue.retain(|event| !is_state(event));
+            let all = self.first.take().into_iter().chain(self.rest.take().into_iter().flat_map(|rest| *rest));
+            let kept: VecDeque<Event> = all.filter(|event| !is_state(event)).collect();
             self.states = 0;
+            kept.into_iter().for_each(|event| self.push(event));
         }
         self.states += 1;
-        self.queue.push_back(Event::State(state));
+        self.push(Event::State(state));
     }
 
     pub(crate) fn pop(&mut self) -> Option<Event> {
-        let event = self.queue.pop_front();
+        let event = self.first.take();
+        if let Some(rest) = &mut self.rest {
+            self.first = rest.pop_front();
+            if rest.is_empty() {
+                self.rest = None;
+            }
+        }
         if matches!(event, Some(Event::State(_))) {
             self.states -= 1;
-        }
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
         }
         event
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.first.is_none()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::string::ToString;
 
+use super::arena::Arena;
 use super::heartbeat::Silence;
 use super::state::Change;
 use super::{Socket, State};
@@ -181,6 +182,14 @@ impl Socket {
     /// The next bytes for the link, at most about 64 KiB, or `None`. Call it only while the link can write: what is
     /// pulled is as good as sent.
     pub fn poll_transmit(&mut self, now: Time, link: LinkId) -> Option<Transmit> {
+        let mut arena = core::mem::take(&mut self.arena);
+        let transmit = self.transmit_from(&mut arena, now, link);
+        self.arena = arena;
+        transmit
+    }
+
+    /// [`Socket::poll_transmit`], with memory that sockets share.
+    pub(crate) fn transmit_from(&mut self, arena: &mut Arena, now: Time, link: LinkId) -> Option<Transmit> {
         self.tick(now);
         if let Some((_, bytes)) = self.farewell.take_if(|(id, _)| *id == link) {
             self.counters.bytes_sent += bytes.len() as u64;
@@ -189,7 +198,7 @@ impl Socket {
         if self.link.as_ref().is_none_or(|attached| attached.id != link) {
             return None;
         }
-        let transmit = self.next_packet();
+        let transmit = self.next_packet(arena);
         if let Some(attached) = &mut self.link {
             match &transmit {
                 Some(transmit) => {

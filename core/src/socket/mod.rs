@@ -4,6 +4,7 @@
 //! together, and each file here is one side of that: input and output (`io`), frames that arrive (`receive`), packets that
 //! leave (`transmit`), the handshake, commands, the end.
 
+mod arena;
 mod asks;
 mod attached;
 mod commands;
@@ -51,6 +52,7 @@ use crate::ids::{Incarnation, LaneId, LinkId, SessionId};
 use crate::link::LinkAction;
 use crate::message::{LaneOptions, Unconfirmed};
 use crate::time::Time;
+pub(crate) use arena::Arena;
 use asks::Asks;
 use attached::Attached;
 use commands::SendRun;
@@ -115,6 +117,8 @@ pub struct Socket {
     /// Links in a row that ended in a violation without any progress.
     violations: u8,
     counters: Counters,
+    #[serde(skip)]
+    arena: Arena,
 }
 
 /// What both ends know of one incarnation from its WELCOME on.
@@ -197,6 +201,7 @@ impl Socket {
             next_send: 0,
             violations: 0,
             counters: Counters::default(),
+            arena: Arena::default(),
         }
     }
 

@@ -1,37 +1,40 @@
 //! What leaves on the socket's link: one packet at a time, control frames first, then lane data by priority.
 
-use alloc::vec::Vec;
-
 use bytes::{Bytes, BytesMut};
 
 use super::Socket;
+use super::arena::Arena;
+use crate::lane::Outlet;
 use crate::link::Transmit;
-use crate::wire::{Frame, LENGTH_ROOM, encode_data_header, write_length_prefix};
+use crate::wire::{Frame, LENGTH_ROOM, MAX_PACKET, encode_data_header, write_length_prefix};
 
-/// How many bytes of frames one packet aims at.
-const PACKET: usize = 64 * 1024;
+/// How many bytes of frames one packet aims at: there is room for a few small ones behind. A message of 64 KiB goes into
+/// one.
+const PACKET: usize = MAX_PACKET - 256;
 /// How much room a packet has for a further piece of data at least.
 const PIECE: usize = 1024;
 /// How many bytes of control frames one packet takes before it is sent without data.
 const CONTROL: usize = 32 * 1024;
-/// Up to which size a piece of data is copied behind its header; a larger one is its own segment.
-const COPY: usize = 512;
-/// How much memory is taken at once for heads and small packets.
-const ARENA: usize = 1024;
-
 /// A packet in the making: segments that are shared, and between them what was written.
 struct PacketBuilder {
+    transmit: Transmit,
+    /// Where the packet begins, behind what leaves before it, and what was written there first, to be completed by the
+    /// packet's length.
+    start: usize,
     first: Option<BytesMut>,
-    segments: Vec<Bytes>,
     open: BytesMut,
     length: usize,
+    lane: u64,
 }
 
 impl PacketBuilder {
-    fn new() -> PacketBuilder {
-        let mut open = BytesMut::with_capacity(ARENA);
+    /// A packet behind `opening`, whose heads are written into `open`.
+    fn new(opening: Option<Bytes>, mut open: BytesMut) -> PacketBuilder {
         open.extend_from_slice(&[0; LENGTH_ROOM]);
-        PacketBuilder { first: None, segments: Vec::new(), open, length: 0 }
+        let mut transmit = Transmit::default();
+        let start = usize::from(opening.is_some());
+        opening.into_iter().for_each(|opening| transmit.push(opening));
+        PacketBuilder { transmit, start, first: None, open, length: 0, lane: 0 }
     }
 
     fn frame(&mut self, frame: &Frame) {
@@ -43,19 +46,6 @@ impl PacketBuilder {
         self.length + self.open.len() - if self.first.is_none() { LENGTH_ROOM } else { 0 }
     }
 
-    fn data(&mut self, lane: u64, offset: u64, length: usize, pieces: &mut Vec<Bytes>) {
-        encode_data_header(lane, offset, length, &mut self.open);
-        for piece in pieces.drain(..) {
-            if piece.len() <= COPY {
-                self.open.extend_from_slice(&piece);
-            } else {
-                self.close_open();
-                self.length += piece.len();
-                self.segments.push(piece);
-            }
-        }
-    }
-
     fn close_open(&mut self) {
         if self.open.is_empty() {
             return;
@@ -65,23 +55,46 @@ impl PacketBuilder {
         if self.first.is_none() {
             self.length -= LENGTH_ROOM;
             self.first = Some(written);
+            self.transmit.push(Bytes::new());
         } else {
-            self.segments.push(written.freeze());
+            self.transmit.push(written.freeze());
         }
     }
 
-    fn finish(mut self, opening: Option<Bytes>) -> Option<Transmit> {
+    /// The packet, if there is anything in it, and the memory that was not used.
+    fn finish(mut self) -> (Option<Transmit>, BytesMut) {
         let length = self.len();
-        self.close_open();
-        let mut segments = Vec::with_capacity(self.segments.len() + 2);
-        segments.extend(opening);
-        if length > 0 {
-            let mut first = self.first?;
-            write_length_prefix(&mut first, length);
-            segments.push(first.freeze());
-            segments.append(&mut self.segments);
+        if length == 0 {
+            self.open.clear();
+        } else {
+            self.close_open();
+            if let Some(mut first) = self.first {
+                write_length_prefix(&mut first, length);
+                *self.transmit.segment_mut(self.start) = first.freeze();
+            }
         }
-        (!segments.is_empty()).then_some(Transmit { segments, next: 0 })
+        (Some(self.transmit).filter(|transmit| !transmit.segments().is_empty()), self.open)
+    }
+}
+
+/// Lane data becomes DATA frames.
+impl Outlet for PacketBuilder {
+    fn lane(&mut self, number: u64) {
+        self.lane = number;
+    }
+
+    fn begin(&mut self, offset: u64, length: usize) {
+        encode_data_header(self.lane, offset, length, &mut self.open);
+    }
+
+    fn copy(&mut self, bytes: &[u8]) {
+        self.open.extend_from_slice(bytes);
+    }
+
+    fn share(&mut self, bytes: Bytes) {
+        self.close_open();
+        self.length += bytes.len();
+        self.transmit.push(bytes);
     }
 }
 
@@ -122,13 +135,13 @@ impl Socket {
         }
     }
 
-    pub(super) fn next_packet(&mut self) -> Option<Transmit> {
+    pub(super) fn next_packet(&mut self, arena: &mut Arena) -> Option<Transmit> {
         if !self.has_output() {
             return None;
         }
         let ready = self.link.as_ref()?.is_ready();
         let opening = self.link.as_mut()?.opening.take();
-        let mut packet = PacketBuilder::new();
+        let mut packet = PacketBuilder::new(opening, arena.take());
         if ready {
             self.write_control(&mut packet);
         }
@@ -138,7 +151,9 @@ impl Socket {
         if ready {
             self.write_closed(&mut packet);
         }
-        packet.finish(opening)
+        let (transmit, free) = packet.finish();
+        arena.give(free);
+        transmit
     }
 
     fn write_control(&mut self, packet: &mut PacketBuilder) {
@@ -188,13 +203,11 @@ impl Socket {
     }
 
     fn write_data(&mut self, packet: &mut PacketBuilder) {
-        let mut pieces = Vec::new();
         while packet.len() + PIECE <= PACKET {
             let asks = &mut self.asks;
             let room = PACKET - packet.len();
-            let next = self.lanes.next_data(self.now, room, &mut pieces, &mut |id, offset| asks.assign(id, offset));
-            let Some((lane, offset, length, prompt)) = next else { break };
-            packet.data(lane, offset, length, &mut pieces);
+            let next = self.lanes.next_data(self.now, room, packet, &mut |id, offset| asks.assign(id, offset));
+            let Some((lane, prompt)) = next else { break };
             if let Some(offset) = prompt {
                 packet.frame(&Frame::Prompt { lane, offset });
             }

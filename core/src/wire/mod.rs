@@ -22,4 +22,4 @@ pub(crate) use handshake::{
     Handshake, Hello, HelloKind, Params, Reject, VERSION, Welcome, WelcomeKind, decode_handshake, is_handshake,
 };
 pub(crate) use lane_states::{LaneState, LaneStates};
-pub(crate) use packet::{LENGTH_ROOM, frame_packet, write_length_prefix};
+pub(crate) use packet::{LENGTH_ROOM, MAX_PACKET, frame_packet, write_length_prefix};

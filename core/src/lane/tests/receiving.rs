@@ -384,5 +384,5 @@ proptest! {
 #[test]
 fn it_is_small() {
     assert!(size_of::<RecvBuffer>() <= 160, "{}", size_of::<RecvBuffer>());
-    assert!(size_of::<SendBuffer>() <= 200, "{}", size_of::<SendBuffer>());
+    assert!(size_of::<SendBuffer>() <= 208, "{}", size_of::<SendBuffer>());
 }

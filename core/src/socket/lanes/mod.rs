@@ -15,7 +15,7 @@ use super::credit::{Credit, Window};
 use super::schedule::Schedule;
 use crate::config::Config;
 use crate::ids::AskId;
-use crate::lane::{Outgoing, RecordLimits, SendBuffer};
+use crate::lane::{Outgoing, Outlet, RecordLimits, SendBuffer};
 use crate::message::{LaneKind, LaneOptions, Message};
 use crate::time::Time;
 use crate::wire::LaneState;
@@ -68,6 +68,7 @@ pub(crate) struct Lanes {
     peer_window: u64,
     credit: Credit,
     schedule: Schedule,
+    /// Lanes whose state is to be reported; the main lane knows by itself.
     reports: Vec<u64>,
     prompts: Vec<u64>,
     expiring: BTreeSet<u64>,
@@ -335,20 +336,21 @@ impl Lanes {
         !self.schedule.is_empty()
     }
 
-    /// The next piece of data, at most `max` bytes: lane, offset, length, and up to where the peer is asked to confirm
-    /// without delay. The bytes are appended to `out`.
+    /// The next piece of data, at most `max` bytes, goes to `out`. Answers the lane, and up to where the peer is asked to
+    /// confirm without delay.
     pub(crate) fn next_data(
         &mut self,
         now: Time,
         max: usize,
-        out: &mut Vec<Bytes>,
+        out: &mut impl Outlet,
         assigned: &mut impl FnMut(AskId, u64),
-    ) -> Option<(u64, u64, usize, Option<u64>)> {
+    ) -> Option<(u64, Option<u64>)> {
         loop {
             let number = self.schedule.pop()?;
             let Some(lane) = self.get_mut(number) else { continue };
             lane.scheduled = true;
             let most = if self.schedule.is_empty() { max } else { max.min(QUANTUM) };
+            out.lane(number);
             let piece = self.with_send(number, |send| send.next_data(now, most, out, assigned)).flatten();
             let lane = self.get_mut(number)?;
             let more = lane.send.has_data();
@@ -359,8 +361,8 @@ impl Lanes {
             if more {
                 self.schedule.push(priority, number);
             }
-            if let Some((offset, length)) = piece {
-                return Some((number, offset, length, prompt));
+            if piece.is_some() {
+                return Some((number, prompt));
             }
             // Data for which `max` leaves no room goes into the next packet.
             if more {
@@ -437,16 +439,21 @@ impl Lanes {
     fn report_lane(&mut self, number: u64) {
         if let Some(lane) = self.get_mut(number).filter(|lane| !lane.to_report) {
             lane.to_report = true;
-            self.reports.push(number);
+            if number != MAIN {
+                self.reports.push(number);
+            }
         }
     }
 
     pub(crate) fn has_reports(&self) -> bool {
-        !self.reports.is_empty()
+        self.main.to_report || !self.reports.is_empty()
     }
 
     /// The next report, with a limit as high as the credit allows.
     pub(crate) fn next_report(&mut self) -> Option<LaneState> {
+        if self.main.to_report {
+            return self.report(MAIN);
+        }
         loop {
             let number = self.reports.pop()?;
             if self.reports.is_empty() {
