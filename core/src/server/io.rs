@@ -66,7 +66,7 @@ impl Server {
             return Some(bytes.into());
         }
         let (id, now) = (self.table.owner(link)?, self.now);
-        let transmit = self.table.get_dirty(id)?.transmit_from(&mut self.arena, now, link);
+        let transmit = self.table.transmit(id, &mut self.arena, now, link);
         self.refresh();
         transmit
     }

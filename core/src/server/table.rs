@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::SocketId;
 use crate::config::Config;
 use crate::ids::{LinkId, SessionId};
-use crate::link::{LinkAction, Timer};
-use crate::socket::{Socket, State};
+use crate::link::{LinkAction, Timer, Transmit};
+use crate::socket::{Arena, Socket, State};
 use crate::time::Time;
 
 /// All sockets.
@@ -93,6 +93,17 @@ impl Table {
             self.dirty.push_back(id);
         }
         Some(&mut entry.socket)
+    }
+
+    /// The socket's next bytes for the link. When there are none, nothing else has changed.
+    pub(super) fn transmit(&mut self, id: SocketId, arena: &mut Arena, now: Time, link: LinkId) -> Option<Transmit> {
+        let entry = self.sockets.get_mut(&id)?;
+        let transmit = entry.socket.transmit_from(arena, now, link);
+        let changed = transmit.is_some() || entry.socket.has_actions();
+        if changed && !core::mem::replace(&mut entry.dirty, true) {
+            self.dirty.push_back(id);
+        }
+        transmit
     }
 
     pub(super) fn find(&self, session: &SessionId) -> Option<SocketId> {

@@ -198,6 +198,10 @@ impl Socket {
         if self.link.as_ref().is_none_or(|attached| attached.id != link) {
             return None;
         }
+        if !self.has_output() {
+            self.link.as_mut()?.flush_told = false;
+            return None;
+        }
         let transmit = self.next_packet(arena);
         if let Some(attached) = &mut self.link {
             match &transmit {
@@ -230,6 +234,10 @@ impl Socket {
             _ => {}
         }
         Some(event)
+    }
+
+    pub(crate) fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
     }
 
     pub(crate) fn has_events(&self) -> bool {

@@ -136,9 +136,6 @@ impl Socket {
     }
 
     pub(super) fn next_packet(&mut self, arena: &mut Arena) -> Option<Transmit> {
-        if !self.has_output() {
-            return None;
-        }
         let ready = self.link.as_ref()?.is_ready();
         let opening = self.link.as_mut()?.opening.take();
         let mut packet = PacketBuilder::new(opening, arena.take());

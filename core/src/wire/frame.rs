@@ -109,16 +109,16 @@ impl Frame {
             }
             Frame::Lane { lane, received, consumed, limit } => {
                 let ahead = received.saturating_sub(*consumed);
-                put_all(&[LANE, *lane, *consumed, ahead, limit.saturating_sub(*consumed)], out);
+                varint::put_all([LANE, *lane, *consumed, ahead, limit.saturating_sub(*consumed)], out);
             }
-            Frame::Ping(token) => put_all(&[PING, *token], out),
-            Frame::Pong(token) => put_all(&[PONG, *token], out),
+            Frame::Ping(token) => varint::put_all([PING, *token], out),
+            Frame::Pong(token) => varint::put_all([PONG, *token], out),
             Frame::Volatile { lane, record } => {
-                put_all(&[VOLATILE, *lane], out);
+                varint::put_all([VOLATILE, *lane], out);
                 put_sized(record, out);
             }
-            Frame::Allow(lanes) => put_all(&[ALLOW, *lanes], out),
-            Frame::LaneDone(lane) => put_all(&[LANE_DONE, *lane], out),
+            Frame::Allow(lanes) => varint::put_all([ALLOW, *lanes], out),
+            Frame::LaneDone(lane) => varint::put_all([LANE_DONE, *lane], out),
             Frame::Close(reason) => put_body(CLOSE, &close_body(reason), out),
             Frame::Closed => varint::put(CLOSED, out),
             Frame::Abort(reason) => put_body(ABORT, &close_body(reason), out),
@@ -126,7 +126,7 @@ impl Frame {
                 let alternative = if alternative.len() <= MAX_ADDRESS { alternative } else { "" };
                 put_body(GOAWAY, &GoAwayBody { within_ms: *within_ms, alternative }, out);
             }
-            Frame::Prompt { lane, offset } => put_all(&[PROMPT, *lane, *offset], out),
+            Frame::Prompt { lane, offset } => varint::put_all([PROMPT, *lane, *offset], out),
         }
     }
 }
@@ -187,7 +187,7 @@ impl Outline {
 
 /// Appends a DATA frame up to its payload of `length` bytes, which has to follow.
 pub(crate) fn encode_data_header(lane: u64, offset: u64, length: usize, out: &mut BytesMut) {
-    put_all(&[DATA, lane, offset, length as u64], out);
+    varint::put_all([DATA, lane, offset, length as u64], out);
 }
 
 /// `text`, cut at a character so that it is at most `limit` bytes.
@@ -206,7 +206,10 @@ pub(super) fn to_postcard(body: &impl Serialize) -> Vec<u8> {
 
 /// Takes a varint length and as many bytes.
 pub(super) fn take_sized(bytes: &mut Bytes) -> Result<Bytes, WireError> {
-    let length = varint::take(bytes)?;
+    split_sized(varint::take(bytes)?, bytes)
+}
+
+fn split_sized(length: u64, bytes: &mut Bytes) -> Result<Bytes, WireError> {
     if length > bytes.len() as u64 {
         return Err(WireError::Malformed("length beyond the packet's end"));
     }
@@ -215,24 +218,25 @@ pub(super) fn take_sized(bytes: &mut Bytes) -> Result<Bytes, WireError> {
 
 /// `base` plus the next varint.
 pub(super) fn take_distance(base: u64, bytes: &mut Bytes) -> Result<u64, WireError> {
-    base.checked_add(varint::take(bytes)?).ok_or(WireError::Malformed("offset over 64 bits"))
+    distant(base, varint::take(bytes)?)
+}
+
+fn distant(base: u64, distance: u64) -> Result<u64, WireError> {
+    base.checked_add(distance).ok_or(WireError::Malformed("offset over 64 bits"))
 }
 
 fn decode_data(packet: &mut Bytes) -> Result<Frame, WireError> {
-    let lane = varint::take(packet)?;
-    let offset = varint::take(packet)?;
-    let payload = take_sized(packet)?;
-    match offset.checked_add(payload.len() as u64) {
+    let [lane, offset, length] = varint::take_all(packet)?;
+    let payload = split_sized(length, packet)?;
+    match offset.checked_add(length) {
         Some(_) => Ok(Frame::Data { lane, offset, payload }),
         None => Err(WireError::Malformed("offset over 64 bits")),
     }
 }
 
 fn decode_lane(packet: &mut Bytes) -> Result<Frame, WireError> {
-    let lane = varint::take(packet)?;
-    let consumed = varint::take(packet)?;
-    let received = take_distance(consumed, packet)?;
-    let limit = take_distance(consumed, packet)?;
+    let [lane, consumed, ahead, credit] = varint::take_all(packet)?;
+    let (received, limit) = (distant(consumed, ahead)?, distant(consumed, credit)?);
     Ok(Frame::Lane { lane, received, consumed, limit })
 }
 
@@ -257,10 +261,6 @@ fn decode_go_away(bytes: &[u8]) -> Result<Frame, WireError> {
         postcard::take_from_bytes::<GoAwayBody<'_>>(bytes).map_err(|_| WireError::Malformed("go-away body"))?;
     WireError::check_size("address", body.alternative.len() as u64, MAX_ADDRESS)?;
     Ok(Frame::GoAway { within_ms: body.within_ms, alternative: body.alternative.into() })
-}
-
-fn put_all(numbers: &[u64], out: &mut BytesMut) {
-    numbers.iter().for_each(|number| varint::put(*number, out));
 }
 
 fn put_sized(bytes: &[u8], out: &mut BytesMut) {

@@ -1,6 +1,6 @@
 //! Unsigned LEB128 of 64 bits, in its shortest form only (PROTOCOL.md §3.1).
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::error::WireError;
@@ -15,8 +15,27 @@ pub(crate) const fn len(value: u64) -> usize {
 }
 
 /// Appends `value`.
-pub(crate) fn put(mut value: u64, out: &mut impl BufMut) {
+pub(crate) fn put(value: u64, out: &mut impl BufMut) {
     let mut bytes = [0; MAX_LEN];
+    let length = write(value, &mut bytes);
+    out.put_slice(&bytes[..length]);
+}
+
+/// Appends some numbers, at once: their bytes are few.
+pub(crate) fn put_all<const N: usize>(values: [u64; N], out: &mut BytesMut) {
+    let mut bytes = [[0; MAX_LEN]; N];
+    let bytes = bytes.as_flattened_mut();
+    let mut length = 0;
+    for value in values {
+        length += write(value, &mut bytes[length..]);
+    }
+    // It is inlined, `put_slice` is not.
+    out.extend_from_slice(&bytes[..length]);
+}
+
+/// Writes `value` to the start of `bytes`; how many it takes.
+#[inline]
+fn write(mut value: u64, bytes: &mut [u8]) -> usize {
     let mut length = 0;
     while value >= 0x80 {
         bytes[length] = value as u8 | 0x80;
@@ -24,19 +43,23 @@ pub(crate) fn put(mut value: u64, out: &mut impl BufMut) {
         length += 1;
     }
     bytes[length] = value as u8;
-    out.put_slice(&bytes[..=length]);
+    length + 1
 }
 
 /// The varint at the start of `bytes` and its length; `None` when it goes on beyond them.
 ///
 /// # Errors
 /// When it is not the shortest form of a number of 64 bits.
+#[inline]
 pub(crate) fn read(bytes: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
     match bytes {
-        [first, ..] if *first < 0x80 => return Ok(Some((u64::from(*first), 1))),
-        [first, second @ 1..0x80, ..] => return Ok(Some((u64::from(*first & 0x7F) | u64::from(*second) << 7, 2))),
-        _ => {}
+        [first, ..] if *first < 0x80 => Ok(Some((u64::from(*first), 1))),
+        [first, second @ 1..0x80, ..] => Ok(Some((u64::from(*first & 0x7F) | u64::from(*second) << 7, 2))),
+        _ => read_long(bytes),
     }
+}
+
+fn read_long(bytes: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
     let mut partial = Partial::default();
     for (index, byte) in bytes.iter().enumerate() {
         if let Some(value) = partial.push(*byte)? {
@@ -54,6 +77,21 @@ pub(crate) fn take(bytes: &mut Bytes) -> Result<u64, WireError> {
     let (value, length) = read(bytes)?.ok_or(WireError::Malformed("varint"))?;
     bytes.advance(length);
     Ok(value)
+}
+
+/// Takes the varints at the start of `bytes`.
+///
+/// # Errors
+/// When they are not there, whole and in their shortest form.
+pub(crate) fn take_all<const N: usize>(bytes: &mut Bytes) -> Result<[u64; N], WireError> {
+    let (mut values, mut at) = ([0; N], 0);
+    for value in &mut values {
+        let (number, length) = read(&bytes[at..])?.ok_or(WireError::Malformed("varint"))?;
+        *value = number;
+        at += length;
+    }
+    bytes.advance(at);
+    Ok(values)
 }
 
 /// A varint of which a part has arrived.
