@@ -287,7 +287,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{Frame, samples};
+    use super::super::{Frame, encode_data_header, samples};
     use super::*;
     use crate::wire::packet::frame_packet;
 
@@ -469,6 +469,16 @@ mod tests {
         let mut deframer = Deframer::default();
         assert_eq!(feed(&mut deframer, &[100, 0x06, 1]).map(|arrived| arrived.len()), Ok(1));
         assert_eq!(feed(&mut deframer, &[0x20]), refused);
+    }
+
+    #[test]
+    fn data_beyond_64_bits_is_malformed_before_its_payload_is_here() {
+        let mut head = BytesMut::from(&[100][..]);
+        encode_data_header(0, u64::MAX - 9, 10, &mut head);
+        assert_eq!(feed(&mut Deframer::default(), &head), Err(WireError::Malformed("offset over 64 bits")));
+        let mut head = BytesMut::from(&[100][..]);
+        encode_data_header(0, u64::MAX - 10, 10, &mut head);
+        assert_eq!(feed(&mut Deframer::default(), &head), Ok(Vec::new()));
     }
 
     #[test]

@@ -264,6 +264,7 @@ proptest! {
     #[test]
     fn handshakes_come_back_as_they_were(mut handshake in samples::handshake()) {
         let packet = sealed(&mut handshake);
+        prop_assert!(is_handshake(&packet));
         let (read, covered) = decode_handshake(&packet).unwrap();
         prop_assert_eq!(&read, &handshake);
         match mac_of(&mut handshake) {
