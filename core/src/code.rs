@@ -30,12 +30,17 @@ impl CloseReason {
 }
 
 fn cut(mut text: String) -> Box<str> {
-    let mut end = MAX_REASON.min(text.len());
+    text.truncate(clip(&text, MAX_REASON).len());
+    text.into_boxed_str()
+}
+
+/// `text`, cut at a character so that it is at most `limit` bytes.
+pub(crate) fn clip(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.truncate(end);
-    text.into_boxed_str()
+    &text[..end]
 }
 
 impl fmt::Display for CloseReason {
@@ -157,4 +162,28 @@ protocol_codes! {
     Expired = 22, "the session expired";
     /// An attempt to get a link failed.
     Unreachable = 23, "unreachable";
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_over_its_limit_is_cut_at_a_character() {
+        let letters = "é".repeat(MAX_REASON);
+        assert_eq!(&*CloseReason::app(1, &letters).reason, "é".repeat(MAX_REASON / 2));
+        let behind_one_byte = CloseReason::app(1, "x".to_string() + &letters).reason;
+        assert_eq!(&*behind_one_byte, "x".to_string() + &"é".repeat(MAX_REASON / 2 - 1));
+        assert_eq!(&*CloseReason::app(1, "short").reason, "short");
+    }
+
+    #[test]
+    fn a_reason_is_told_with_its_code() {
+        let protocol = CloseReason::protocol(ProtocolCode::GoingAway, "maintenance");
+        assert_eq!(protocol.to_string(), "the server is going away: maintenance");
+        assert_eq!(CloseReason::app(4000, "").to_string(), "code 4000");
+        assert_eq!(ProtocolCode::from_number(9999).to_string(), "unknown protocol code 9999");
+    }
 }

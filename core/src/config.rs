@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn the_receive_buffer_holds_the_largest_message_and_a_window_for_each_lane() {
+        let config = Config { max_message: 1000, max_headers: 200, max_lanes: 3, ..Config::default() };
+        let least = 1000 + 200 + 1024 + 8 * 8192;
+        for (receive_buffer, works) in [(least - 1, false), (least, true), (1 << 40, true), ((1 << 40) + 1, false)] {
+            let checked = Config { receive_buffer, ..config.clone() }.check();
+            assert_eq!(checked.is_ok(), works, "{receive_buffer}: {checked:?}");
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_named_with_its_value_and_its_rule() {
         let huge = usize::MAX as u64;
         for (told, expected) in [

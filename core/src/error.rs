@@ -101,3 +101,16 @@ impl SendError {
         self.message.payload
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_message_comes_back_with_the_reason() {
+        let kind = SendErrorKind::Full { buffered: 70, limit: 64, unit: "bytes" };
+        let error = SendError::new(kind, Message::new("payload"));
+        assert_eq!(error.to_string(), "the send buffer is full: 70 of 64 bytes are waiting or unconfirmed");
+        assert_eq!(error.into_payload(), "payload");
+    }
+}

@@ -99,3 +99,17 @@ impl Closed {
         self.remote.as_ref().or(self.local.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_peer_said_matters_more_than_what_this_side_said() {
+        let said = |text| Some(CloseReason::app(1, text));
+        let closed = |local, remote| Closed { local, remote, clean: true, unconfirmed: 0 };
+        assert_eq!(closed(said("mine"), said("theirs")).reason(), said("theirs").as_ref());
+        assert_eq!(closed(said("mine"), None).reason(), said("mine").as_ref());
+        assert_eq!(closed(None, None).reason(), None);
+    }
+}

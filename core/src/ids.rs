@@ -105,7 +105,7 @@ impl SessionId {
 
     /// The server instance that holds the session.
     pub fn instance(&self) -> u64 {
-        self.0[..8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+        u64::from_be_bytes(core::array::from_fn(|index| self.0[index]))
     }
 
     /// The shard of that instance.
@@ -123,5 +123,32 @@ impl fmt::Display for SessionId {
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId({:x}.{:x}.{self})", self.instance(), self.shard())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_session_id_tells_where_its_session_is() {
+        let id = SessionId::new(0x0123_4567_89AB_CDEF, 0xFEDC, [0x5A; 14]);
+        assert_eq!((id.instance(), id.shard()), (0x0123_4567_89AB_CDEF, 0xFEDC));
+        assert_eq!(SessionId::from_bytes(*id.as_bytes()), id);
+        assert_eq!(id.to_string(), "5a".repeat(14));
+        assert_eq!(format!("{id:?}"), format!("SessionId(123456789abcdef.fedc.{id})"));
+    }
+
+    #[test]
+    fn a_lane_is_named_in_one_incarnation_and_the_main_lane_in_all() {
+        let (first, second) = (Incarnation(0), Incarnation(1));
+        let lane = LaneId::new(second, 6);
+        assert_eq!((lane.number(), lane.is_of(first), lane.is_of(second)), (6, false, true));
+        assert_eq!(LaneId::new(second, 0), LaneId::MAIN);
+        assert!(LaneId::MAIN.is_of(first) && LaneId::MAIN.is_of(second));
+        assert_eq!(lane.to_string(), "lane 6");
     }
 }

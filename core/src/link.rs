@@ -188,3 +188,63 @@ pub enum Timer {
     /// A link has not said in time who it is, or nobody has decided about an open.
     Open,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_arrived_states_the_memory_that_it_stands_in() {
+        let mut bytes = BytesMut::with_capacity(100);
+        bytes.extend_from_slice(b"few");
+        assert_eq!(RecvBytes::from(bytes).capacity, 100);
+        let mut bytes = Vec::with_capacity(200);
+        bytes.extend_from_slice(b"few");
+        assert_eq!(RecvBytes::from(bytes).capacity, 200);
+        assert_eq!(RecvBytes::from(Bytes::from_static(b"few")).capacity, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn writes_of_any_size_take_the_segments_in_order(
+            segments in collection::vec(collection::vec(any::<u8>(), 1..50), 0..6),
+            writes in collection::vec(0..100_usize, 0..20),
+        ) {
+            let all = segments.concat();
+            let mut transmit = Transmit { segments: segments.into_iter().map(Bytes::from).collect(), next: 0 };
+            let mut written = Vec::new();
+            for most in writes.into_iter().chain([usize::MAX; 6]) {
+                prop_assert_eq!(transmit.segments().concat(), &all[written.len()..]);
+                prop_assert_eq!((transmit.len(), transmit.remaining()), (all.len() - written.len(), transmit.len()));
+                prop_assert_eq!(transmit.is_empty(), written.len() == all.len());
+                let chunk = transmit.chunk();
+                prop_assert_eq!(chunk.is_empty(), transmit.is_empty());
+                let taken = most.min(chunk.len());
+                written.extend_from_slice(&chunk[..taken]);
+                transmit.advance(taken);
+            }
+            prop_assert_eq!(written, all);
+        }
+
+        #[test]
+        fn a_vectored_write_may_end_inside_any_segment(
+            segments in collection::vec(collection::vec(any::<u8>(), 1..50), 1..6),
+            written in any::<prop::sample::Index>(),
+        ) {
+            let all = segments.concat();
+            let mut transmit = Transmit { segments: segments.into_iter().map(Bytes::from).collect(), next: 0 };
+            let written = written.index(all.len() + 1);
+            transmit.advance(written);
+            prop_assert_eq!(transmit.segments().concat(), &all[written..]);
+        }
+    }
+
+    #[test]
+    fn bytes_alone_are_one_segment() {
+        let transmit = Transmit::from(Bytes::from_static(b"farewell"));
+        assert_eq!(transmit.segments(), [Bytes::from_static(b"farewell")]);
+    }
+}

@@ -206,3 +206,31 @@ pub enum LaneKind {
     /// Plain bytes without boundaries.
     Bytes,
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_message_counts_payload_name_and_headers() {
+        let message = Message::new("payload").with_name("name").with_headers("{\"a\":1}");
+        assert_eq!((message.size(), Message::new("payload").size()), (7 + 4 + 7, 7));
+        assert_eq!((message.name(), message.headers()), (Some("name"), Some(&Bytes::from_static(b"{\"a\":1}"))));
+    }
+
+    #[test]
+    fn an_empty_name_and_empty_headers_are_none() {
+        assert_eq!(Message::new("payload").with_name("").with_headers(""), Message::new("payload"));
+    }
+
+    #[test]
+    fn a_payload_is_made_of_what_an_application_has() {
+        let expected = Message::new(Bytes::from_static(b"text"));
+        assert_eq!(Message::from("text"), expected);
+        assert_eq!(Message::from("text".to_string()), expected);
+        assert_eq!(Message::from(b"text".to_vec()), expected);
+        assert_eq!(Message::from(Bytes::from_static(b"text")), expected);
+    }
+}

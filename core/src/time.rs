@@ -80,7 +80,22 @@ impl fmt::Debug for Time {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
+
+    #[test]
+    fn times_are_counted_in_microseconds() {
+        let time = Time::from_millis(5) + Duration::from_micros(7);
+        assert_eq!((time.as_micros(), time), (5007, Time::from_micros(5007)));
+        assert_eq!(time - Duration::from_millis(2), Time::from_micros(3007));
+        assert_eq!(time.since(Time::from_millis(2)), Duration::from_micros(3007));
+    }
+
+    #[test]
+    fn a_time_is_shown_in_seconds() {
+        assert_eq!(format!("{:?} {:?}", Time::from_micros(61_000_007), Time::MAX), "61.000007s never");
+    }
 
     #[test]
     fn arithmetic_saturates() {

@@ -287,7 +287,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::super::{Frame, samples};
+    use super::super::{Frame, encode_data_header, samples};
     use super::*;
     use crate::wire::packet::frame_packet;
 
@@ -411,11 +411,15 @@ mod tests {
         let mut deframer = Deframer::default();
         assert_eq!(feed(&mut deframer, &stream[..3]), Ok(Vec::new()));
         assert_eq!(held(&deframer), 0);
+        let mut sizes = Vec::new();
         for (index, byte) in stream[3..].iter().enumerate().take(MAX_PACKET - 1) {
             assert_eq!(feed(&mut deframer, &[*byte]), Ok(Vec::new()));
             let arrived = index + 1;
             assert!(held(&deframer) <= (2 * arrived).clamp(MIN_BUFFER, MAX_PACKET));
+            sizes.push(held(&deframer));
         }
+        sizes.dedup();
+        assert!(sizes.len() <= 8, "the buffer grew {} times: {sizes:?}", sizes.len());
         let last = feed(&mut deframer, &stream[stream.len() - 1..]).unwrap();
         assert_eq!(last, [whole(&handshake)]);
     }
@@ -431,6 +435,50 @@ mod tests {
         assert_eq!(deframer.next(), Err(WireError::TooLarge { what: "packet", size, limit }));
         assert_eq!(feed(&mut deframer, &[1, 42]), Ok(Vec::new()));
         assert_eq!(held(&deframer), 0);
+    }
+
+    #[test]
+    fn a_frame_in_pieces_takes_no_more_memory_than_its_packet() {
+        let stream = frame_packet(&written(&[Frame::Volatile { lane: 1, record: Bytes::from_static(&[7; 50]) }]));
+        for size in [1, 20] {
+            let mut deframer = Deframer::default();
+            for piece in stream.chunks(size) {
+                feed(&mut deframer, piece).unwrap();
+                assert!(held(&deframer) < stream.len(), "{} bytes in pieces of {size}", held(&deframer));
+            }
+            assert_eq!(deframer, Deframer::default());
+        }
+    }
+
+    #[test]
+    fn a_frame_that_goes_on_beyond_its_packet_is_refused_when_its_length_is_known() {
+        // A packet of 100 bytes; VOLATILE, DATA and a frame of an unknown odd type, of 200.
+        for head in [&[100, 0x0A, 0, 0xC8, 1][..], &[100, 0x02, 0, 0, 0xC8, 1], &[100, 0x21, 0xC8, 1]] {
+            assert_eq!(feed(&mut Deframer::default(), head), Err(CUT_SHORT));
+            let mut deframer = Deframer::default();
+            let (last, first) = head.split_last().unwrap();
+            assert_eq!(feed(&mut deframer, first), Ok(Vec::new()));
+            assert_eq!(feed(&mut deframer, &[*last]), Err(CUT_SHORT));
+        }
+    }
+
+    #[test]
+    fn a_frame_of_an_unknown_even_type_is_refused_when_its_type_is_known() {
+        let refused = Err(WireError::UnknownFrame(0x20));
+        assert_eq!(feed(&mut Deframer::default(), &[100, 0x20]), refused);
+        let mut deframer = Deframer::default();
+        assert_eq!(feed(&mut deframer, &[100, 0x06, 1]).map(|arrived| arrived.len()), Ok(1));
+        assert_eq!(feed(&mut deframer, &[0x20]), refused);
+    }
+
+    #[test]
+    fn data_beyond_64_bits_is_malformed_before_its_payload_is_here() {
+        let mut head = BytesMut::from(&[100][..]);
+        encode_data_header(0, u64::MAX - 9, 10, &mut head);
+        assert_eq!(feed(&mut Deframer::default(), &head), Err(WireError::Malformed("offset over 64 bits")));
+        let mut head = BytesMut::from(&[100][..]);
+        encode_data_header(0, u64::MAX - 10, 10, &mut head);
+        assert_eq!(feed(&mut Deframer::default(), &head), Ok(Vec::new()));
     }
 
     #[test]
@@ -462,11 +510,18 @@ mod tests {
         assert_eq!(packets.iter().map(bytes).collect::<Vec<_>>(), [&[7, 8][..], &[9]]);
     }
 
-    /// Frames, and a handshake packet now and then.
+    /// Frames, also of types that are not known and passed over, and a handshake packet now and then.
     fn packet() -> impl Strategy<Value = Vec<u8>> {
-        let frames = vec(prop_oneof![8 => samples::frame(), 1 => (0..3000_usize).prop_map(data)], 0..8);
+        let unknown = (0x10..100_u64, samples::bytes(200)).prop_map(|(half, body)| {
+            let mut frame = Vec::new();
+            varint::put(2 * half + 1, &mut frame);
+            varint::put(body.len() as u64, &mut frame);
+            [&frame[..], &body[..]].concat()
+        });
+        let frame = prop_oneof![8 => samples::frame(), 1 => (0..3000_usize).prop_map(data)];
+        let frames = vec(prop_oneof![8 => frame.prop_map(|frame| written(&[frame])), 1 => unknown], 0..8);
         prop_oneof![
-            4 => frames.prop_map(|frames| written(&frames)),
+            4 => frames.prop_map(|frames| frames.concat()),
             1 => samples::bytes(500).prop_map(|bytes| [&[0xD3], &bytes[..]].concat()),
         ]
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::WireError;
 use super::varint;
-use crate::code::{CloseReason, Code, MAX_REASON, ProtocolCode};
+use crate::code::{CloseReason, Code, MAX_REASON, ProtocolCode, clip};
 use crate::config::MAX_ADDRESS;
 
 const DATA: u64 = 0x02;
@@ -188,15 +188,6 @@ impl Outline {
 /// Appends a DATA frame up to its payload of `length` bytes, which has to follow.
 pub(crate) fn encode_data_header(lane: u64, offset: u64, length: usize, out: &mut BytesMut) {
     varint::put_all([DATA, lane, offset, length as u64], out);
-}
-
-/// `text`, cut at a character so that it is at most `limit` bytes.
-pub(super) fn clip(text: &str, limit: usize) -> &str {
-    let mut end = limit.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// The postcard form of a body whose serialisation has no case that can fail.

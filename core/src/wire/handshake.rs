@@ -7,10 +7,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::error::WireError;
-use super::frame::{clip, to_postcard};
+use super::frame::to_postcard;
 use super::lane_states::LaneStates;
 use super::tlv::{Tag, TlvReader, TlvWriter};
-use crate::code::{MAX_REASON, ProtocolCode};
+use crate::code::{MAX_REASON, ProtocolCode, clip};
 use crate::config::{MAX_ADDRESS, MAX_AUTH};
 use crate::crypto::{Mac, MacKey};
 use crate::ids::SessionId;

@@ -3,13 +3,14 @@
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::packet::MAX_PACKET;
 use super::*;
 use crate::code::{CloseReason, ProtocolCode};
-use crate::config::MAX_ADDRESS;
+use crate::config::{MAX_ADDRESS, ServerConfig};
 use crate::crypto::{Mac, MacKey};
 use crate::ids::{AskId, SessionId};
 use crate::lane::record::Violation;
@@ -351,5 +352,51 @@ fn the_limits_are_those_of_the_specification() {
         let row = format!("\n| {what} | ");
         let told = SPECIFICATION.split(&row).nth(1).and_then(|rest| rest.split(' ').next()).expect(what);
         assert_eq!(told.replace(',', "").parse(), Ok(limit), "{what}");
+    }
+}
+
+/// A number with its unit: sizes in bytes, times in milliseconds.
+fn quantity(text: &str) -> u64 {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let factor = match unit {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "min" => 60_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        unit => panic!("what is {unit}?"),
+    };
+    number.replace(',', "").parse::<u64>().unwrap() * factor
+}
+
+#[test]
+fn the_defaults_are_those_of_the_specification() {
+    let server = ServerConfig::default();
+    let config = &server.socket;
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    for (setting, value) in [
+        ("max_message", config.max_message as u64),
+        ("max_headers", config.max_headers as u64),
+        ("send_buffer", config.send_buffer as u64),
+        ("receive_buffer", config.receive_buffer as u64),
+        ("max_lanes", config.max_lanes.into()),
+        ("max_open_asks", config.max_open_asks as u64),
+        ("volatile_buffer", config.volatile_buffer as u64),
+        ("silence", millis(config.silence)),
+        ("ack_delay", millis(config.ack_delay)),
+        ("close_timeout", millis(config.close_timeout)),
+        ("attempt_timeout", millis(config.attempt_timeout)),
+        ("redial_base", millis(config.redial_base)),
+        ("redial_max", millis(config.redial_max)),
+        ("retention", millis(config.retention)),
+        ("hello_timeout", millis(server.hello_timeout)),
+        ("open_timeout", millis(server.open_timeout)),
+        ("max_sockets", server.max_sockets as u64),
+        ("max_pending", server.max_pending as u64),
+        ("max_unknown_links", server.max_unknown_links as u64),
+    ] {
+        let row = format!("\n| `{setting}` | ");
+        let told = SPECIFICATION.split(&row).nth(1).and_then(|rest| rest.split(" |").next()).expect(setting);
+        assert_eq!(quantity(told), value, "{setting}");
     }
 }

@@ -223,6 +223,17 @@ fn lanes_beyond_the_most_there_may_be_are_refused() {
 }
 
 #[test]
+fn lanes_that_have_carried_nothing_are_told_in_the_fewest_bytes_there_are() {
+    let lane = |lane| LaneState { lane, received: 0, consumed: 0, limit: 0, sent: 0 };
+    for count in 0..4 {
+        let lanes = LaneStates { lanes: (0..count).map(lane).collect(), ..LaneStates::default() };
+        let kind = WelcomeKind::Resumed { epoch: 1, lanes, mac: Mac::default() };
+        let mut welcome = Handshake::Welcome(Welcome { version: VERSION, nonce: [1; 16], kind });
+        assert_eq!(decode_handshake(&sealed(&mut welcome)).map(|(read, _)| read), Ok(welcome));
+    }
+}
+
+#[test]
 fn errors_name_the_thing_the_limit_and_the_value() {
     let error = WireError::TooLarge { what: "packet", size: 70_000, limit: 66_560 };
     assert_eq!(alloc::format!("{error}"), "packet of 70000 bytes is over the limit of 66560");
@@ -264,6 +275,7 @@ proptest! {
     #[test]
     fn handshakes_come_back_as_they_were(mut handshake in samples::handshake()) {
         let packet = sealed(&mut handshake);
+        prop_assert!(is_handshake(&packet));
         let (read, covered) = decode_handshake(&packet).unwrap();
         prop_assert_eq!(&read, &handshake);
         match mac_of(&mut handshake) {
