@@ -107,8 +107,14 @@ impl Transmit {
 
 impl From<Bytes> for Transmit {
     fn from(bytes: Bytes) -> Transmit {
+        [bytes].into_iter().collect()
+    }
+}
+
+impl FromIterator<Bytes> for Transmit {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(segments: I) -> Transmit {
         let mut transmit = Transmit::default();
-        transmit.push(bytes);
+        segments.into_iter().for_each(|segment| transmit.push(segment));
         transmit
     }
 }
@@ -214,7 +220,7 @@ mod tests {
             writes in collection::vec(0..100_usize, 0..20),
         ) {
             let all = segments.concat();
-            let mut transmit = Transmit { segments: segments.into_iter().map(Bytes::from).collect(), next: 0 };
+            let mut transmit = segments.into_iter().map(Bytes::from).collect::<Transmit>();
             let mut written = Vec::new();
             for most in writes.into_iter().chain([usize::MAX; 6]) {
                 prop_assert_eq!(transmit.segments().concat(), &all[written.len()..]);
@@ -235,7 +241,7 @@ mod tests {
             written in any::<prop::sample::Index>(),
         ) {
             let all = segments.concat();
-            let mut transmit = Transmit { segments: segments.into_iter().map(Bytes::from).collect(), next: 0 };
+            let mut transmit = segments.into_iter().map(Bytes::from).collect::<Transmit>();
             let written = written.index(all.len() + 1);
             transmit.advance(written);
             prop_assert_eq!(transmit.segments().concat(), &all[written..]);

@@ -37,7 +37,12 @@ impl<P: Platform> Protocol<P> for Steadfast {
         let client = Connector::<P::Adapter>::new(listener.local_url()).connect().expect("a good address");
         let server = listener.accept().await.expect("a client").accept().expect("it waits");
         client.ready().await.expect("ready");
-        let end = |socket| SteadfastEnd { socket, queue: VecDeque::new(), received: Vec::new().into_iter(), _listener: listener.clone() };
+        let end = |socket| SteadfastEnd {
+            socket,
+            queue: VecDeque::new(),
+            received: Vec::new().into_iter(),
+            _listener: listener.clone(),
+        };
         (end(client), end(server))
     }
 }
