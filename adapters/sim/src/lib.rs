@@ -24,6 +24,7 @@
 //! # Ok::<(), steadfast::SendError>(())
 //! ```
 
+pub mod by_hand;
 mod conditions;
 mod contract;
 mod machine;
