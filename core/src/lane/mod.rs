@@ -17,6 +17,7 @@ mod take;
 mod waiting;
 
 pub(crate) use handback::UnconfirmedRecord;
+pub(crate) use memory::keep;
 pub(crate) use record::{AskOutcome, Incoming, Outgoing, RecordLimits};
 pub(crate) use recv::RecvBuffer;
 pub(crate) use send::{SendBuffer, cost};

@@ -7,7 +7,7 @@ use super::{Socket, State};
 use crate::code::{CloseReason, ProtocolCode};
 use crate::event::Event;
 use crate::ids::LinkId;
-use crate::lane::{AskOutcome, Incoming, Outgoing, record};
+use crate::lane::{AskOutcome, Incoming, Outgoing, keep, record};
 use crate::message::AskError;
 use crate::wire::{Arrived, Frame, Packet, decode_handshake, is_handshake};
 
@@ -78,7 +78,7 @@ impl Socket {
                 let rtt = self.link.as_mut().and_then(|link| link.heartbeat.on_pong(now, token));
                 self.counters.rtt = rtt.or(self.counters.rtt);
             }
-            Frame::Volatile { lane, record } => self.receive_volatile(lane, record),
+            Frame::Volatile { lane, record } => self.receive_volatile(lane, record, capacity),
             Frame::Allow(count) => {
                 if self.lanes.on_allow(count) && core::mem::take(&mut self.wants_lanes) {
                     self.tell(Event::LanesAvailable);
@@ -264,8 +264,9 @@ impl Socket {
         }
     }
 
-    fn receive_volatile(&mut self, number: u64, bytes: Bytes) {
-        match record::decode_message(bytes) {
+    fn receive_volatile(&mut self, number: u64, bytes: Bytes, capacity: usize) {
+        let len = bytes.len();
+        match record::decode_message(keep(bytes, len, capacity).0) {
             Ok(message) => {
                 let size = message.size();
                 if self.lanes.get(number).is_some() && self.volatile.admit(size, self.config.volatile_buffer) {
