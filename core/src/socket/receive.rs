@@ -130,14 +130,20 @@ impl Socket {
 
     /// Deals with all records that do not wait for the application.
     pub(super) fn scan_records(&mut self, number: u64) {
+        let has_ended = |socket: &Socket| socket.lanes.get(number).is_some_and(|lane| lane.recv.fin_received());
+        let had_ended = has_ended(self);
         while let Some(lane) = self.lanes.get_mut(number) {
             match lane.recv.scan() {
                 Ok(Some(record)) => self.receive_record(number, record),
                 Ok(None) => break,
                 Err(violation) => {
-                    return self.violate(violation.code(), &alloc::format!("lane {number}: {violation}"));
+                    self.violate(violation.code(), &alloc::format!("lane {number}: {violation}"));
+                    break;
                 }
             }
+        }
+        if !had_ended && has_ended(self) {
+            self.end_asks_on(number);
         }
     }
 
@@ -181,10 +187,6 @@ impl Socket {
     pub(super) fn after_arrival(&mut self, number: u64) {
         let lane_id = self.lane_id(number);
         let Some(lane) = self.lanes.get_mut(number) else { return };
-        if lane.recv.fin_received() {
-            self.end_asks_on(number);
-        }
-        let Some(lane) = self.lanes.get_mut(number) else { return };
         lane.recv.take_fin();
         if !lane.told_readable && (lane.recv.is_readable() || lane.recv.is_finished()) {
             lane.told_readable = true;
@@ -209,6 +211,8 @@ impl Socket {
         self.state == State::Ready
     }
 
+    /// An answer was taken, or nobody wants it. When it was the application that took it, records that waited for that
+    /// are to be scanned then.
     pub(super) fn reply_taken(&mut self, number: u64, at: u64) {
         if let Some(lane) = self.lanes.get_mut(number) {
             lane.recv.reply_taken(at);
