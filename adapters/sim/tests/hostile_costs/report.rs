@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use steadfast::{Config, ServerConfig};
+use steadfast_sim::memory_bound;
 
 use crate::victim::{Cost, READ_BUFFER};
 
@@ -13,19 +14,15 @@ const PASSING: usize = READ_BUFFER + 2 * (66 << 10) + 2049 * 40;
 const HANDSHAKE: usize = 66 << 10;
 const TOMBSTONE: usize = 400;
 
-/// The bound of `Config`'s documentation for a socket, and what passes through it.
+/// The bound for a socket, and what passes through it.
 pub(crate) fn of_socket(config: &Config, lanes: usize) -> usize {
-    kept_by_socket(config, lanes) + PASSING
-}
-
-fn kept_by_socket(config: &Config, lanes: usize) -> usize {
-    config.send_buffer + 2 * config.receive_buffer + config.max_message + (128 << 10) + (1 << 10) * lanes
+    memory_bound(config, lanes) + PASSING
 }
 
 /// The bound of `Server`'s documentation with so many sockets of attackers, each with so many lanes, and no handshakes
 /// but one at a time.
 pub(crate) fn of_sessions(config: &ServerConfig, sockets: usize, lanes: usize) -> usize {
-    config.max_sockets * TOMBSTONE + sockets * kept_by_socket(&config.socket, lanes) + PASSING
+    config.max_sockets * TOMBSTONE + sockets * memory_bound(&config.socket, lanes) + PASSING
 }
 
 /// The same with as many handshakes as there may be.

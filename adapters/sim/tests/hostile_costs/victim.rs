@@ -71,6 +71,11 @@ impl<M: Machine> Victim<M> {
         result
     }
 
+    /// What lives now of what was allocated since the attack's beginning.
+    pub(crate) fn held(&self) -> usize {
+        counters().1 - self.base
+    }
+
     pub(crate) fn link_up(&mut self, link: LinkId) {
         self.call(|machine, now| machine.handle(now, Input::LinkUp(link, LinkKind::Stream)));
     }
