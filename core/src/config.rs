@@ -20,8 +20,9 @@ pub const MAX_MESSAGE: usize = 1 << 30;
 
 /// Limits and times of one end of a socket. Sizes are in bytes.
 ///
-/// A socket's memory is at most `send_buffer + 2 × receive_buffer + max_message + 128 KiB + 1 KiB × lanes`, and what the application itself
-/// holds or asks for (receipts, asks).
+/// A socket's memory is at most `send_buffer + 2 × receive_buffer + max_message + 3 × volatile_buffer + 100 × max_open_asks + 128 KiB +
+/// (1 KiB + max_headers) × lanes`, and what the application itself holds or asks for: receipts, asks, and the answers that it does not
+/// take, of which one on a lane costs about 160 bytes beside its own, for 1,024 of them at most.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Config {
@@ -129,7 +130,8 @@ pub struct ServerConfig {
     pub max_sockets: usize,
     /// How many opens may wait for a decision at once. Default 1,024.
     pub max_pending: usize,
-    /// How many links may be up that have not said who they are; the oldest of them makes room for one more. Default 1,024.
+    /// How many links may be up that have not said who they are; the oldest of them makes room for one more. As many again may
+    /// wait for an answer to [`ServerEvent::Foreign`](crate::ServerEvent::Foreign). Default 1,024.
     pub max_unknown_links: usize,
     /// How long a link may take to say who it is. Default 10 s.
     pub hello_timeout: Duration,

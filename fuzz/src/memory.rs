@@ -4,6 +4,7 @@ use std::alloc::System;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use steadfast::{Server, ServerConfig, Socket};
+use steadfast_sim::memory_bound;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -31,12 +32,7 @@ fn memory_of<T>(value: T) -> usize {
 fn bound(socket: &Socket) -> usize {
     let (config, stats) = (socket.config(), socket.stats());
     let entries = ENTRY * (stats.messages_sent + stats.messages_received);
-    config.send_buffer
-        + 2 * config.receive_buffer
-        + config.max_message
-        + (128 << 10)
-        + (1 << 10) * stats.lanes
-        + entries as usize
+    memory_bound(config, stats.lanes) + entries as usize
 }
 
 /// The machines, of which nothing else may hold a part any more, stay within their bounds.

@@ -24,6 +24,8 @@
 //! # Ok::<(), steadfast::SendError>(())
 //! ```
 
+mod bound;
+pub mod by_hand;
 mod conditions;
 mod contract;
 mod machine;
@@ -33,6 +35,7 @@ mod rng;
 mod trace;
 mod world;
 
+pub use bound::memory_bound;
 pub use conditions::{Break, Conditions, Dialling, Side};
 pub use contract::{Contract, Rigour};
 pub use machine::{Input, Machine, freeze, thaw};

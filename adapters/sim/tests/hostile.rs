@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use steadfast::{Bytes, Code, Config, Event, LaneId, LinkId, LinkKind, ProtocolCode, ServerConfig, State};
+use steadfast_sim::by_hand::{data, first_packet, packet, varint};
 use steadfast_sim::{ADDRESS, Break, End, ServerIx, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -10,32 +11,6 @@ const SECOND: Duration = Duration::from_secs(1);
 fn ix(end: End) -> ServerIx {
     let End::Server(ix, _) = end else { panic!("{end:?} is not a server's") };
     ix
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-    bytes
-}
-
-fn packet(body: &[u8]) -> Vec<u8> {
-    [varint(body.len() as u64), body.to_vec()].concat()
-}
-
-/// A DATA frame.
-fn data(lane: u64, offset: u64, payload: &[u8]) -> Vec<u8> {
-    [vec![0x02], varint(lane), varint(offset), varint(payload.len() as u64), payload.to_vec()].concat()
-}
-
-/// The first packet of a tape, with its length in front.
-fn first_packet(tape: &[u8]) -> &[u8] {
-    let bytes = 1 + tape.iter().position(|byte| byte & 0x80 == 0).expect("a length");
-    let len = tape[..bytes].iter().rev().fold(0, |len, byte| len << 7 | usize::from(byte & 0x7F));
-    &tape[..bytes + len]
 }
 
 /// The codes with which links of the server's end were lost.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use steadfast::{Config, Server, ServerConfig, Socket};
 use steadfast_sim::model::{Replay, Schedule, seeds};
-use steadfast_sim::{ADDRESS, Rigour, World};
+use steadfast_sim::{ADDRESS, Rigour, World, memory_bound};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -27,14 +27,9 @@ fn memory_of<T>(value: T) -> usize {
     before - allocated()
 }
 
-/// The bound of the documentation.
-fn bound(config: &Config, lanes: usize) -> usize {
-    config.send_buffer + 2 * config.receive_buffer + config.max_message + (128 << 10) + (1 << 10) * lanes
-}
-
 fn bound_of(socket: &Socket) -> usize {
     let stats = socket.stats();
-    bound(socket.config(), stats.lanes) + ENTRY * (stats.messages_sent + stats.messages_received) as usize
+    memory_bound(socket.config(), stats.lanes) + ENTRY * (stats.messages_sent + stats.messages_received) as usize
 }
 
 /// Of its sockets, and of a few links that have not said who they are.
@@ -96,7 +91,7 @@ fn tiny_messages_in_large_buffers_that_nobody_reads() {
         }
         let (clients, servers) = world.into_machines();
         // Here nobody asked for anything: the bound of the configuration is all that there may be.
-        let bound = bound(&config.socket, 2);
+        let bound = memory_bound(&config.socket, 2);
         for client in clients {
             let memory = memory_of(client);
             assert!(memory <= bound, "messages of {size}: a writer of {memory} bytes, and the bound is {bound}");

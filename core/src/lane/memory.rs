@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// The bytes themselves, when at least half of the `capacity` that lives as long as they is in use; else a copy. With them
 /// how much memory that is. `used`: how much of it is in use, with what else of it is kept as long.
-pub(super) fn keep(bytes: Bytes, used: usize, capacity: usize) -> (Bytes, usize) {
+pub(crate) fn keep(bytes: Bytes, used: usize, capacity: usize) -> (Bytes, usize) {
     if used >= capacity.div_ceil(2) {
         return (bytes, capacity);
     }

@@ -18,6 +18,7 @@ mod take;
 mod waiting;
 
 pub(crate) use handback::UnconfirmedRecord;
+pub(crate) use memory::keep;
 pub(crate) use outlet::Outlet;
 pub(crate) use record::{AskOutcome, Incoming, Outgoing, RecordLimits};
 pub(crate) use recv::RecvBuffer;

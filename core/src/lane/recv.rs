@@ -20,6 +20,10 @@ const SMALL: usize = 1024;
 /// How much is collected by such copying in one piece, in bytes.
 const COPIED: usize = 16 * 1024;
 
+/// How many answers are given out ahead of their turn before the scan waits for one of them to be taken. Given out, a tiny
+/// answer costs many times its bytes.
+pub(super) const MAX_REPLIES: usize = 1024;
+
 /// One direction of a lane on its receiver's side: bytes in any order become records in order.
 ///
 /// What arrives is scanned once, record by record. Scanned records wait in pieces that begin and end with a record; only
@@ -29,7 +33,8 @@ const COPIED: usize = 16 * 1024;
 pub(crate) struct RecvBuffer {
     /// Whole records from `read` on.
     pub(super) ready: Pieces,
-    /// What arrived and is being scanned: the first `walked` bytes of it are. Empty between scans.
+    /// What arrived and is being scanned: the first `walked` bytes of it are. Empty between scans, unless they wait for
+    /// answers to be taken.
     pub(super) fresh: Bytes,
     fresh_capacity: usize,
     pub(super) walked: usize,
@@ -191,7 +196,7 @@ impl RecvBuffer {
     /// # Errors
     /// When the peer broke a rule of the lane. What was scanned before can still be taken.
     pub(crate) fn scan(&mut self) -> Result<Option<Incoming>, Violation> {
-        loop {
+        while !self.waits_for_replies() {
             match self.step()? {
                 Step::Record(record) => return Ok(Some(record)),
                 Step::More => {}
@@ -206,8 +211,21 @@ impl RecvBuffer {
             }
         }
         self.pass();
+        self.keep_fresh();
         self.tidy();
         Ok(None)
+    }
+
+    fn waits_for_replies(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.replies.len() >= MAX_REPLIES)
+    }
+
+    /// What is not scanned may stay long after what came with it was taken.
+    fn keep_fresh(&mut self) {
+        if !self.fresh.is_empty() {
+            let (fresh, len) = (core::mem::take(&mut self.fresh), self.fresh.len());
+            (self.fresh, self.fresh_capacity) = keep(fresh, len, self.fresh_capacity);
+        }
     }
 
     fn drop_next(&mut self) -> Option<Incoming> {

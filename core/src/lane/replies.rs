@@ -11,6 +11,11 @@ use super::memory::shrink;
 pub(super) struct Replies(VecDeque<(u64, bool)>);
 
 impl Replies {
+    /// How many were given out since the first one that was not taken, that one included.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -20,7 +25,7 @@ impl Replies {
         self.0.front().map(|(at, _)| *at)
     }
 
-    /// One that comes after all others was given out. No more than are in the window can be here.
+    /// One that comes after all others was given out.
     pub(super) fn push(&mut self, at: u64) {
         self.0.push_back((at, false));
     }

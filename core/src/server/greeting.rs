@@ -47,30 +47,26 @@ pub(super) struct Greetings {
     strangers: BTreeMap<LinkId, Stranger>,
     /// Those that have not said HELLO, by their deadlines: the oldest first.
     silent: BTreeSet<(Time, LinkId)>,
+    /// Those that asked for a session of another instance, likewise.
+    foreign: BTreeSet<(Time, LinkId)>,
     opens: BTreeMap<[u8; 16], Open>,
     pending: BTreeMap<OpenId, PendingOpen>,
+    /// Those that wait for a decision, by their deadlines.
+    undecided: BTreeSet<(Time, OpenId)>,
     rejected: VecDeque<[u8; 16]>,
-    deadlines: BTreeSet<(Time, Waiting)>,
     next: u64,
-}
-
-/// Whose deadline it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Waiting {
-    Foreign(LinkId),
-    Open(OpenId),
 }
 
 impl Greetings {
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let (silent, others) = (self.silent.first().map(|(at, _)| *at), self.deadlines.first().map(|(at, _)| *at));
-        silent.into_iter().chain(others).min()
+        let links = [self.silent.first(), self.foreign.first()].into_iter().flatten().map(|(at, _)| *at);
+        links.chain(self.undecided.first().map(|(at, _)| *at)).min()
     }
 
     /// Takes an open out, to be decided.
     pub(super) fn decide(&mut self, id: OpenId) -> Option<PendingOpen> {
         let pending = self.pending.remove(&id)?;
-        self.deadlines.remove(&(pending.until, Waiting::Open(id)));
+        self.undecided.remove(&(pending.until, id));
         self.opens.remove(&pending.open_id);
         if let Some((link, ..)) = &pending.link {
             self.strangers.remove(link);
@@ -102,7 +98,7 @@ impl Greetings {
         let Some(Stranger::Foreign { nonce, until }) = self.strangers.get(&link) else { return None };
         let (nonce, until) = (*nonce, *until);
         self.strangers.remove(&link);
-        self.deadlines.remove(&(until, Waiting::Foreign(link)));
+        self.foreign.remove(&(until, link));
         Some(nonce)
     }
 
@@ -118,7 +114,7 @@ impl Greetings {
                 Some(deframer)
             }
             Stranger::Foreign { until, .. } => {
-                self.deadlines.remove(&(until, Waiting::Foreign(link)));
+                self.foreign.remove(&(until, link));
                 None
             }
             Stranger::Opening(open) => {
@@ -226,7 +222,7 @@ impl Server {
                     self.greetings.next += 1;
                     let until = self.now + self.config.open_timeout;
                     let pending = PendingOpen { open_id, params, link: Some((link, nonce, deframer)), until };
-                    self.greetings.deadlines.insert((until, Waiting::Open(id)));
+                    self.greetings.undecided.insert((until, id));
                     self.greetings.opens.insert(open_id, Open::Pending(id));
                     self.greetings.strangers.insert(link, Stranger::Opening(id));
                     self.greetings.pending.insert(id, pending);
@@ -300,10 +296,22 @@ impl Server {
     }
 
     fn hear_foreign(&mut self, link: LinkId, nonce: [u8; 16], session: SessionId) {
+        // The application may leave them all unanswered.
+        if self.greetings.foreign.len() >= self.config.max_unknown_links {
+            if let Some((_, oldest)) = self.greetings.foreign.first().copied() {
+                self.put_foreign_off(oldest);
+            }
+        }
         let until = self.now + self.config.hello_timeout;
         self.greetings.strangers.insert(link, Stranger::Foreign { nonce, until });
-        self.greetings.deadlines.insert((until, Waiting::Foreign(link)));
+        self.greetings.foreign.insert((until, link));
         self.events.push_back(ServerEvent::Foreign(link, session));
+    }
+
+    fn put_foreign_off(&mut self, link: LinkId) {
+        if let Some(nonce) = self.greetings.take_foreign(link) {
+            self.refuse(link, nonce, &Refusal::new(ProtocolCode::TryLater, ""), None);
+        }
     }
 
     /// Answers REJECT and hangs up.
@@ -341,16 +349,11 @@ impl Server {
         while let Some((_, link)) = self.greetings.silent.first().copied().filter(|(at, _)| *at <= self.now) {
             self.hang_up_stranger(link);
         }
-        while let Some((at, waiting)) = self.greetings.deadlines.first().copied().filter(|(at, _)| *at <= self.now) {
-            self.greetings.deadlines.remove(&(at, waiting));
-            match waiting {
-                Waiting::Open(open) => self.give_up_open(open, &Refusal::new(ProtocolCode::NoDecision, "")),
-                Waiting::Foreign(link) => {
-                    if let Some(nonce) = self.greetings.take_foreign(link) {
-                        self.refuse(link, nonce, &Refusal::new(ProtocolCode::TryLater, ""), None);
-                    }
-                }
-            }
+        while let Some((_, link)) = self.greetings.foreign.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.put_foreign_off(link);
+        }
+        while let Some((_, open)) = self.greetings.undecided.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.give_up_open(open, &Refusal::new(ProtocolCode::NoDecision, ""));
         }
     }
 }

@@ -177,9 +177,11 @@ impl Asks {
 
     /// The lane is gone.
     pub(crate) fn forget_lane(&mut self, lane: u64) {
-        let gone = |key: &AskKey| key.0 != lane;
-        self.open.retain(gone);
-        self.cancelled.retain(gone);
+        for asks in [&mut self.open, &mut self.cancelled] {
+            while let Some(key) = asks.range((lane, 0)..=(lane, u64::MAX)).next().copied() {
+                asks.remove(&key);
+            }
+        }
     }
 
     pub(crate) fn rebase(&mut self, from: Time, to: Time) {

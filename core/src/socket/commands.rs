@@ -335,6 +335,7 @@ impl Socket {
         if let Some((number, at)) = taken.consumed {
             if self.state != State::Closed {
                 self.reply_taken(number, at);
+                self.scan_further(number);
                 self.settle();
             }
         }
@@ -344,11 +345,21 @@ impl Socket {
     /// Ends an ask as `Cancelled`, and drops answers that were not taken. Without effect when its end was taken.
     pub fn cancel_ask(&mut self, now: Time, ask: AskId) {
         self.tick(now);
-        for (lane, at) in self.asks.drop_replies(ask) {
-            self.reply_taken(lane, at);
+        let dropped = self.asks.drop_replies(ask);
+        for (lane, at) in &dropped {
+            self.reply_taken(*lane, *at);
         }
         self.end_ask(ask, AskError::Cancelled);
+        if let Some((lane, _)) = dropped.first() {
+            self.scan_further(*lane);
+        }
         self.settle();
+    }
+
+    /// Records may have waited for answers to be taken.
+    fn scan_further(&mut self, number: u64) {
+        self.scan_records(number);
+        self.after_arrival(number);
     }
 
     /// Ends an ask from this side and tells the peer, unless it was never transmitted.

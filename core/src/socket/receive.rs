@@ -7,7 +7,7 @@ use super::{Socket, State};
 use crate::code::{CloseReason, ProtocolCode};
 use crate::event::Event;
 use crate::ids::LinkId;
-use crate::lane::{AskOutcome, Incoming, Outgoing, record};
+use crate::lane::{AskOutcome, Incoming, Outgoing, keep, record};
 use crate::message::AskError;
 use crate::wire::{Arrived, Frame, Packet, decode_handshake, is_handshake};
 
@@ -78,7 +78,7 @@ impl Socket {
                 let rtt = self.link.as_mut().and_then(|link| link.heartbeat.on_pong(now, token));
                 self.counters.rtt = rtt.or(self.counters.rtt);
             }
-            Frame::Volatile { lane, record } => self.receive_volatile(lane, record),
+            Frame::Volatile { lane, record } => self.receive_volatile(lane, record, capacity),
             Frame::Allow(count) => {
                 if self.lanes.on_allow(count) && core::mem::take(&mut self.wants_lanes) {
                     self.tell(Event::LanesAvailable);
@@ -130,14 +130,20 @@ impl Socket {
 
     /// Deals with all records that do not wait for the application.
     pub(super) fn scan_records(&mut self, number: u64) {
+        let has_ended = |socket: &Socket| socket.lanes.get(number).is_some_and(|lane| lane.recv.fin_received());
+        let had_ended = has_ended(self);
         while let Some(lane) = self.lanes.get_mut(number) {
             match lane.recv.scan() {
                 Ok(Some(record)) => self.receive_record(number, record),
                 Ok(None) => break,
                 Err(violation) => {
-                    return self.violate(violation.code(), &alloc::format!("lane {number}: {violation}"));
+                    self.violate(violation.code(), &alloc::format!("lane {number}: {violation}"));
+                    break;
                 }
             }
+        }
+        if !had_ended && has_ended(self) {
+            self.end_asks_on(number);
         }
     }
 
@@ -181,10 +187,6 @@ impl Socket {
     pub(super) fn after_arrival(&mut self, number: u64) {
         let lane_id = self.lane_id(number);
         let Some(lane) = self.lanes.get_mut(number) else { return };
-        if lane.recv.fin_received() {
-            self.end_asks_on(number);
-        }
-        let Some(lane) = self.lanes.get_mut(number) else { return };
         lane.recv.take_fin();
         if !lane.told_readable && (lane.recv.is_readable() || lane.recv.is_finished()) {
             lane.told_readable = true;
@@ -209,6 +211,8 @@ impl Socket {
         self.state == State::Ready
     }
 
+    /// An answer was taken, or nobody wants it. When it was the application that took it, records that waited for that
+    /// are to be scanned then.
     pub(super) fn reply_taken(&mut self, number: u64, at: u64) {
         if let Some(lane) = self.lanes.get_mut(number) {
             lane.recv.reply_taken(at);
@@ -264,8 +268,9 @@ impl Socket {
         }
     }
 
-    fn receive_volatile(&mut self, number: u64, bytes: Bytes) {
-        match record::decode_message(bytes) {
+    fn receive_volatile(&mut self, number: u64, bytes: Bytes, capacity: usize) {
+        let len = bytes.len();
+        match record::decode_message(keep(bytes, len, capacity).0) {
             Ok(message) => {
                 let size = message.size();
                 if self.lanes.get(number).is_some() && self.volatile.admit(size, self.config.volatile_buffer) {

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::super::record::Violation;
+use super::super::recv::MAX_REPLIES;
 use super::super::*;
 use super::LIMITS;
 use crate::code::ProtocolCode;
@@ -385,4 +386,26 @@ proptest! {
 fn it_is_small() {
     assert!(size_of::<RecvBuffer>() <= 160, "{}", size_of::<RecvBuffer>());
     assert!(size_of::<SendBuffer>() <= 208, "{}", size_of::<SendBuffer>());
+}
+
+#[test]
+fn answers_that_nobody_takes_keep_back_those_behind_them() {
+    let mut recv = RecvBuffer::new(MESSAGES, LIMITS, 1 << 20);
+    let stream = stream(&vec![reply(""); 3 * MAX_REPLIES]);
+    let len = stream.len();
+    let mut given = Vec::new();
+    for at in (0..len).step_by(1000) {
+        given.extend(arrive(&mut recv, at as u64, stream.slice(at..len.min(at + 1000))).unwrap());
+    }
+    assert_eq!(given.len(), MAX_REPLIES);
+    assert!(recv.allocated() <= 2 * len + 32 * MAX_REPLIES, "{} bytes of {len}", recv.allocated());
+    let mut next = 0;
+    while let Some(Incoming::Reply { at, .. }) = given.get(next) {
+        recv.reply_taken(*at);
+        next += 1;
+        while let Some(record) = recv.scan().unwrap() {
+            given.push(record);
+        }
+    }
+    assert_eq!((next, recv.consumed(), recv.queued()), (3 * MAX_REPLIES, len as u64, 0));
 }

@@ -502,6 +502,7 @@ impl Lanes {
 
     fn remove(&mut self, number: u64) {
         let Some(mut lane) = self.others.remove(&number) else { return };
+        self.expiring.remove(&number);
         self.buffered -= lane.send.buffered();
         self.messages -= lane.send.messages();
         self.resent_before += lane.send.resent();
