@@ -1,5 +1,7 @@
 //! The search: which steps a state offers, and what must hold in every one of them.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
@@ -12,18 +14,20 @@ use crate::digest::hash;
 use crate::world::World;
 
 /// One small model: how the machines are set up, and how much may happen.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Scene {
     pub(crate) client: Config,
     pub(crate) server: ServerConfig,
     /// Whether the search begins before the socket is open.
-    pub(crate) from_the_start: bool,
-    pub(crate) bounds: Bounds,
+    from_the_start: bool,
+    bounds: Bounds,
     /// Whether a session may be lost within the bounds, and its messages be handed back.
-    pub(crate) lossy: bool,
+    lossy: bool,
     /// What has to be met somewhere.
-    pub(crate) met: Vec<(&'static str, fn(&Scene, &Moment) -> bool)>,
+    meetings: Vec<(&'static str, Condition)>,
 }
+
+type Condition = fn(&Scene, &Moment) -> bool;
 
 /// What may still happen, how often.
 #[derive(Clone, Copy, Debug, Default, Hash)]
@@ -72,6 +76,32 @@ pub(crate) enum Step {
 }
 
 impl Scene {
+    /// Two sides that are alike. Confirmations are due at once, so that time stands still while packets are under way; they
+    /// leave at any moment after.
+    pub(crate) fn new(bounds: Bounds) -> Scene {
+        let mut client = Config::default();
+        client.ack_delay = Duration::ZERO;
+        let mut server = ServerConfig::default();
+        server.socket = client.clone();
+        Scene { client, server, from_the_start: false, bounds, lossy: false, meetings: Vec::new() }
+    }
+
+    /// The search begins before the socket is open.
+    pub(crate) fn from_the_start(self) -> Scene {
+        Scene { from_the_start: true, ..self }
+    }
+
+    /// A session may be lost within the bounds, and its messages be handed back.
+    pub(crate) fn lossy(self) -> Scene {
+        Scene { lossy: true, ..self }
+    }
+
+    /// The search has to meet this somewhere.
+    pub(crate) fn meets(mut self, name: &'static str, condition: Condition) -> Scene {
+        self.meetings.push((name, condition));
+        self
+    }
+
     /// Searches the scene to its end.
     ///
     /// # Panics
@@ -84,6 +114,34 @@ impl Scene {
         println!("{found} states, {} steps, {:?}", checker.state_count(), start.elapsed());
         checker.assert_properties();
         assert_eq!(found, states, "the number of states has changed");
+    }
+
+    /// Searches the scene once more, and looks at every step that leads to a state that was met before: the state at its
+    /// end must offer the same steps to the same states.
+    ///
+    /// # Panics
+    /// When two states were taken for equal and are not, or none were.
+    pub(crate) fn compare_equals(self) {
+        let mut met: HashMap<u64, Moment> = HashMap::new();
+        let mut open: Vec<Moment> = self.init_states();
+        let mut compared = 0;
+        let ways = |moment: &Moment| -> Vec<(Step, u64)> {
+            self.next_steps(moment).into_iter().map(|(step, next)| (step, hash(&next))).collect()
+        };
+        while let Some(moment) = open.pop() {
+            match met.entry(hash(&moment)) {
+                Entry::Occupied(known) => {
+                    assert_eq!(ways(&moment), ways(known.get()), "taken for equal:\n{moment:#?}\n{:#?}", known.get());
+                    compared += 1;
+                }
+                Entry::Vacant(new) => {
+                    open.extend(self.next_steps(&moment).into_iter().map(|(_, next)| next));
+                    new.insert(moment);
+                }
+            }
+        }
+        assert!(compared > 0);
+        println!("{compared} pairs of equal states");
     }
 
     /// The steps that will come sooner or later if nothing else happens.
@@ -119,7 +177,7 @@ impl Scene {
         for side in Side::BOTH {
             steps.extend((left.messages[side as usize] > 0).then_some(Step::Send(side)));
             steps.extend((left.closes[side as usize] > 0).then_some(Step::Close(side)));
-            let wake = is_next(world, side) && !driving.contains(&Step::Wake(side));
+            let wake = is_next(world, side) && !driving.contains(&Step::Wake(side)) && ends(world, side);
             steps.extend((left.hurries > 0 && wake).then_some(Step::Hurry(side)));
         }
         for link in world.links().iter().filter(|link| link.is_whole()) {
@@ -130,7 +188,8 @@ impl Scene {
                 steps.extend((left.tears > 0 && link.has_arrivals(side)).then_some(Step::Tear(link.id, side)));
             }
         }
-        steps.extend((left.sleeps > 0).then_some(Step::Sleep));
+        let expires = is_next(world, Side::Server) && ends(world, Side::Server);
+        steps.extend((left.sleeps > 0 && expires).then_some(Step::Sleep));
     }
 
     /// Whether a state in which nothing more will happen by itself is a good one.
@@ -152,6 +211,12 @@ impl Scene {
 fn is_next(world: &World, side: Side) -> bool {
     let (own, other) = (world.deadline(side), world.deadline(side.other()));
     own.is_some_and(|own| other.is_none_or(|other| own.at <= other.at))
+}
+
+/// Whether the side's deadline ends a session or an attempt, not only a silence.
+fn ends(world: &World, side: Side) -> bool {
+    let ending = [Timer::Attempt, Timer::Close, Timer::Retention];
+    world.deadline(side).is_some_and(|deadline| ending.contains(&deadline.timer))
 }
 
 impl Model for Scene {
@@ -239,7 +304,7 @@ impl Model for Scene {
                 !scene.driving(&moment.world).is_empty() || scene.is_well(&moment.world)
             }),
         ];
-        properties.extend(self.met.iter().map(|(name, condition)| Property::sometimes(name, *condition)));
+        properties.extend(self.meetings.iter().map(|(name, condition)| Property::sometimes(name, *condition)));
         properties
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use steadfast::{
-    CloseReason, Config, Deadline, Event, LaneId, LinkAction, LinkId, LinkKind, Message, Received, SendOptions, Server,
-    ServerConfig, ServerEvent, Snapshot, Socket, SocketId, State, Time,
+    CloseReason, Config, Deadline, Event, LaneId, LinkAction, LinkId, LinkKind, Message, OpenId, Received, SendOptions,
+    Server, ServerConfig, ServerEvent, Snapshot, Socket, SocketId, State, Time,
 };
 use steadfast_sim::{Input, Machine, Side};
 
@@ -323,17 +323,27 @@ impl World {
                 None => return false,
             },
             Side::Server => match self.server.poll_event() {
-                Some(ServerEvent::Open(open)) => {
-                    let accepted = self.server.accept(self.now, open.id).ok();
-                    self.books.expect(self.accepted.is_none(), "a client opens one socket");
-                    self.accepted = self.accepted.or(accepted);
-                }
+                Some(ServerEvent::Open(open)) => self.admit(open.id),
                 Some(ServerEvent::Socket(id, event)) if Some(id) == self.accepted => self.heed(Side::Server, &event),
                 Some(_) => {}
                 None => return false,
             },
         }
         true
+    }
+
+    /// A client opens one socket. Its HELLO may come once more, late, after that has ended: then it is refused.
+    fn admit(&mut self, open: OpenId) {
+        match self.state(Side::Server) {
+            State::Closed => {
+                let reason = CloseReason::app(8, "");
+                self.books.expect(self.server.reject(self.now, open, reason, None).is_ok(), "an open can be refused");
+            }
+            _ => {
+                self.books.expect(self.accepted.is_none(), "a client opens one socket");
+                self.accepted = self.accepted.or(self.server.accept(self.now, open).ok());
+            }
+        }
     }
 
     fn heed(&mut self, side: Side, event: &Event) {
