@@ -74,14 +74,14 @@ fn a_link_that_fails_without_a_word() {
 #[test]
 fn opens_that_are_cut_and_repeated() {
     let bounds = Bounds { messages: [1, 1], cuts: 2, tears: 1, ..Bounds::default() };
-    Scene::new(bounds).from_the_start().meets("an open on a later link", has_resumed).search(25_151);
+    Scene::new(bounds).with_open().meets("an open on a later link", has_resumed).search(25_151);
 }
 
 #[test]
 fn opens_that_come_late() {
     let bounds = Bounds { messages: [1, 1], closes: [1, 0], half_open: 1, ..Bounds::default() };
     // A client that closes before it knows of its session leaves it to expire.
-    let scene = Scene::new(bounds).from_the_start().lossy().meets("a takeover", has_taken_over);
+    let scene = Scene::new(bounds).with_open().lossy().meets("a takeover", has_taken_over);
     scene.meets("an end", has_ended_cleanly).meets("an expiry", has_expired).search(30_501);
 }
 

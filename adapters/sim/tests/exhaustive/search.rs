@@ -18,8 +18,8 @@ use crate::world::World;
 pub(crate) struct Scene {
     pub(crate) client: Config,
     pub(crate) server: ServerConfig,
-    /// Whether the search begins before the socket is open.
-    from_the_start: bool,
+    /// Whether the search begins with the client's HELLO, and not on an open socket.
+    with_open: bool,
     bounds: Bounds,
     /// Whether a session may be lost within the bounds, and its messages be handed back.
     lossy: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Scene {
 type Condition = fn(&Scene, &Moment) -> bool;
 
 /// What may still happen, how often.
-#[derive(Clone, Copy, Debug, Default, Hash)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Hash)]
 pub(crate) struct Bounds {
     /// Messages of the client and of the server.
     pub(crate) messages: [u8; 2],
@@ -51,7 +51,7 @@ pub(crate) struct Bounds {
 }
 
 /// One state of the search.
-#[derive(Clone, Hash)]
+#[derive(Clone, PartialEq, Hash)]
 pub(crate) struct Moment {
     pub(crate) world: World,
     pub(crate) left: Bounds,
@@ -83,12 +83,12 @@ impl Scene {
         client.ack_delay = Duration::ZERO;
         let mut server = ServerConfig::default();
         server.socket = client.clone();
-        Scene { client, server, from_the_start: false, bounds, lossy: false, meetings: Vec::new() }
+        Scene { client, server, with_open: false, bounds, lossy: false, meetings: Vec::new() }
     }
 
-    /// The search begins before the socket is open.
-    pub(crate) fn from_the_start(self) -> Scene {
-        Scene { from_the_start: true, ..self }
+    /// The search begins with the client's HELLO, and not on an open socket.
+    pub(crate) fn with_open(self) -> Scene {
+        Scene { with_open: true, ..self }
     }
 
     /// A session may be lost within the bounds, and its messages be handed back.
@@ -226,7 +226,7 @@ impl Model for Scene {
     fn init_states(&self) -> Vec<Moment> {
         let mut world = World::new(self.client.clone(), self.server.clone());
         world.connect();
-        while !self.from_the_start && !world.are(State::Ready) {
+        while !self.with_open && !world.are(State::Ready) {
             let id = world.links()[0].id;
             Side::BOTH.into_iter().for_each(|side| world.deliver(id, side));
         }
@@ -306,12 +306,6 @@ impl Model for Scene {
         ];
         properties.extend(self.meetings.iter().map(|(name, condition)| Property::sometimes(name, *condition)));
         properties
-    }
-}
-
-impl PartialEq for Moment {
-    fn eq(&self, other: &Moment) -> bool {
-        hash(self) == hash(other)
     }
 }
 
