@@ -5,7 +5,7 @@ use std::time::Duration;
 use steadfast::{
     CloseReason, Closed, Code, Config, Event, Fate, LaneId, ProtocolCode, Received, SendErrorKind, ServerConfig, State,
 };
-use steadfast_sim::{ADDRESS, Break, End, World};
+use steadfast_sim::{ADDRESS, Break, Dialling, End, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -134,6 +134,24 @@ fn the_last_answer_of_a_close_may_be_lost_too() {
         assert!(world.closed(client).unwrap().clean, "a tombstone answers after {bytes} bytes");
         assert_eq!(world.server(ix).len(), 0);
     }
+}
+
+#[test]
+fn an_end_that_nothing_drained_is_not_clean() {
+    let mut config = ServerConfig::default();
+    config.socket.retention = SECOND;
+    let (mut world, client, server) = World::pair_with(1, Config::default(), config);
+    world.conditions.dialling = Dialling::Refused;
+    world.break_link(world.link_of(client).unwrap(), Break::Reset);
+    world.run_for(SECOND / 2);
+    world.send(server, "never arrives").unwrap();
+    world.run_until("the session has expired", SECOND, |world| world.state(server) == State::Closed);
+    world.conditions.dialling = Dialling::Works;
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_until("the tombstone has answered", SECOND / 2, |world| world.state(client) == State::Closed);
+    let closed = world.closed(client).unwrap();
+    assert_eq!(closed.remote.as_ref().map(|reason| reason.code), Some(Code::Protocol(ProtocolCode::Ended)));
+    assert!(!closed.clean, "what the server wrote has not arrived");
 }
 
 #[test]

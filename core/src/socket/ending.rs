@@ -138,12 +138,14 @@ impl Socket {
         self.end_by_peer(reason);
     }
 
-    /// A server's tombstone answers: the socket has ended there, cleanly if this side, too, has nothing left.
+    /// A server's tombstone answers: the socket has ended there. Cleanly, if both directions were drained here, ends
+    /// included: a lane that was never used does not show that the peer never wrote to it.
     pub(super) fn on_ended_elsewhere(&mut self, reason: CloseReason) {
         let ending = self.begin_ending();
         ending.keep_closed(&reason);
         ending.remote.get_or_insert(reason);
-        self.finish_socket(true);
+        let drained = ending.reopens || self.lanes.all_done();
+        self.finish_socket(drained);
     }
 
     pub(super) fn end_by_peer(&mut self, reason: CloseReason) {
