@@ -96,7 +96,7 @@ impl Chunks {
             let end = within + rest.min(count);
             match end - within {
                 0 => {}
-                ..=COPY => out.copy(&chunk[within..end]),
+                1..=COPY => out.copy(&chunk[within..end]),
                 len if len == chunk.len() => out.share(chunk.clone()),
                 _ => out.share(chunk.slice(within..end)),
             }

@@ -91,7 +91,7 @@ pub(crate) fn print(rows: &[(&str, Row)]) {
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
-    let groups = digits[first..].as_bytes().chunks(3).map(|group| std::str::from_utf8(group).expect("digits"));
+    let groups = digits.as_bytes()[first..].chunks(3).map(|group| std::str::from_utf8(group).expect("digits"));
     [&digits[..first]].into_iter().filter(|group| !group.is_empty()).chain(groups).collect::<Vec<_>>().join(",")
 }
 
