@@ -53,6 +53,29 @@ fn close_by_either_side_delivers_what_was_written_before_and_closes_both_at_once
 }
 
 #[test]
+fn a_lane_that_was_opened_before_the_close_was_heard_is_delivered_and_holds_nothing_up() {
+    for closer in ["client", "server"] {
+        let (mut world, client, server) = World::pair(1);
+        let (closer, other) = if closer == "client" { (client, server) } else { (server, client) };
+        world.run_for(SECOND);
+        let lane = world.with(other, |socket, now| socket.open_lane(now, Default::default())).unwrap();
+        world.send_on(other, lane, "on a new lane").unwrap();
+        world.close(closer, 42, "done");
+        let start = world.now();
+        let mut read = Vec::new();
+        while world.state(closer) != State::Closed && world.now() < start + 2 * SECOND {
+            world.run_for(Duration::from_millis(1));
+            for end in [closer, other] {
+                world.texts(end);
+            }
+            read.extend(world.texts_on(closer, lane).into_iter().filter(|text| text != "(finished)"));
+        }
+        assert_eq!(read, ["on a new lane"]);
+        assert!(world.closed(closer).is_some_and(|closed| closed.clean), "{}", world.describe());
+    }
+}
+
+#[test]
 fn both_sides_may_close_at_the_same_moment() {
     let (mut world, client, server) = World::pair(1);
     world.send(client, "from the client").unwrap();

@@ -198,6 +198,8 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -224,7 +226,7 @@ mod tests {
     fn check(ranges: impl IntoIterator<Item = (u64, u64, bool, bool)>) -> Result<(), TestCaseError> {
         const SIZE: u64 = 20_000;
         let mut assembler = Assembler::default();
-        let mut naive = Naive { here: alloc::vec![false; SIZE as usize + 1], received: 0 };
+        let mut naive = Naive { here: vec![false; SIZE as usize + 1], received: 0 };
         let (mut taken, mut last) = (0, 0);
         for (start, len, wasteful, take) in ranges {
             let end = (start + len).min(SIZE);
@@ -277,5 +279,37 @@ mod tests {
         let single = |offset| (offset, 1, true, false);
         let order = (0..4000).filter(|offset| offset % 2 == 1).chain((0..4000).rev().filter(|offset| offset % 2 == 0));
         check(order.map(single).chain([(0, 20_000, false, true)])).unwrap();
+    }
+    /// Inserts these ranges one after the other: which pieces are there then, and whether they cost what they should.
+    fn pieces(ranges: &[core::ops::Range<u64>]) -> (Vec<core::ops::Range<u64>>, bool) {
+        let mut assembler = Assembler::default();
+        for range in ranges {
+            let bytes = Bytes::from_iter(range.clone().map(byte));
+            assembler.insert(range.start, bytes.clone(), bytes.len());
+        }
+        let pieces = assembler.pieces.iter().map(|(start, piece)| *start..start + piece.bytes.len() as u64);
+        let pieces: Vec<_> = pieces.collect();
+        let cost: usize = assembler.pieces.values().map(Piece::cost).sum();
+        (pieces, assembler.cost == cost)
+    }
+
+    #[test]
+    fn what_overlaps_is_kept_once_and_counted_once() {
+        for (ranges, expected) in [
+            // Inside, and all of it again.
+            (vec![10..20, 12..18], vec![10..20]),
+            (vec![10..20, 10..20, 10..15, 15..20], vec![10..20]),
+            // Over one end, over both, and between two.
+            (vec![10..20, 15..25], vec![10..20, 20..25]),
+            (vec![10..20, 5..15], vec![5..10, 10..20]),
+            (vec![10..20, 5..25], vec![5..25]),
+            (vec![10..20, 25..30, 15..28], vec![10..20, 20..25, 25..30]),
+            // Over several, of which the next one begins where the known bytes end.
+            (vec![10..20, 20..30, 10..40], vec![10..20, 20..40]),
+            (vec![5..8, 10..12, 15..25, 0..20], vec![0..15, 15..25]),
+            (vec![10..20, 20..30, 10..25], vec![10..20, 20..30]),
+        ] {
+            assert_eq!(pieces(&ranges), (expected, true), "{ranges:?}");
+        }
     }
 }

@@ -104,7 +104,13 @@ impl Socket {
     fn receive_data(&mut self, number: u64, offset: u64, payload: Bytes, capacity: usize) {
         match self.lanes.standing(number) {
             Standing::Live => {}
-            Standing::New => self.lanes.admit(number),
+            Standing::New => {
+                self.lanes.admit(number);
+                // The peer had not heard of the end when it opened the lane.
+                if self.ending.is_some() {
+                    self.finish_lanes();
+                }
+            }
             Standing::Done => {
                 if let Some(link) = &mut self.link {
                     link.pending.lane_done(number);

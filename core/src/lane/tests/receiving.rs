@@ -130,6 +130,44 @@ fn what_is_too_large_is_refused_when_its_length_is_known() {
     }
 }
 
+/// An extended record of this kind and the rest of its body.
+fn extended(kind: u8, rest: &[u8]) -> Vec<u8> {
+    [head(1 + rest.len() as u64, true), vec![kind], rest.to_vec()].concat()
+}
+
+#[test]
+fn a_reply_has_one_flag_and_no_others() {
+    for flags in 0..=0x7F {
+        let arrived = arrive(&mut buffer(MESSAGES), 0, extended(5, &[9, flags, 0, 0, b'x']));
+        match flags {
+            0 | 1 => {
+                let more = flags == 1;
+                assert_eq!(arrived, Ok(vec![Incoming::Reply { at: 0, ask: 9, message: "x".into(), more }]));
+            }
+            _ => assert_eq!(arrived.unwrap_err().code(), ProtocolCode::Malformed, "flags {flags}"),
+        }
+    }
+}
+
+#[test]
+fn an_announcement_is_taken_up_to_its_limits() {
+    let announced = |name, namespace, headers| LaneOptions {
+        name: "x".repeat(name),
+        namespace: "x".repeat(namespace),
+        headers: vec![b' '; headers].into(),
+        ..LaneOptions::default()
+    };
+    let most = LIMITS.max_headers;
+    let record = |options| stream(&[Outgoing::Open(Box::new(options))]);
+    let mut recv = RecvBuffer::new(None, LIMITS, 1 << 20);
+    let largest = announced(256, 256, most);
+    assert_eq!(arrive(&mut recv, 0, record(largest.clone())), Ok(vec![Incoming::Open(largest)]));
+    for options in [announced(257, 0, 0), announced(0, 257, 0), announced(0, 0, most + 1)] {
+        let mut recv = RecvBuffer::new(None, LIMITS, 1 << 20);
+        assert_eq!(arrive(&mut recv, 0, record(options)).unwrap_err().code(), ProtocolCode::TooLarge);
+    }
+}
+
 #[test]
 fn the_largest_message_is_taken() {
     let limit = LIMITS.max_message;
