@@ -75,6 +75,12 @@ pub(crate) enum Step {
     Sleep,
 }
 
+/// A step of the walk along all ways.
+enum Visit {
+    Enter(Moment),
+    Leave(u64),
+}
+
 impl Scene {
     /// Two sides that are alike. Confirmations are due at once, so that time stands still while packets are under way; they
     /// leave at any moment after.
@@ -116,32 +122,38 @@ impl Scene {
         assert_eq!(found, states, "the number of states has changed");
     }
 
-    /// Searches the scene once more, and looks at every step that leads to a state that was met before: the state at its
-    /// end must offer the same steps to the same states.
+    /// Searches the scene once more for what makes the search sound: a state that is met again offers the same steps to
+    /// the same states as the one for which it is taken, and no way leads in a circle, so that each comes to an end.
     ///
     /// # Panics
-    /// When two states were taken for equal and are not, or none were.
-    pub(crate) fn compare_equals(self) {
-        let mut met: HashMap<u64, Moment> = HashMap::new();
-        let mut open: Vec<Moment> = self.init_states();
-        let mut compared = 0;
+    /// When that does not hold, or no state is met again.
+    pub(crate) fn check_soundness(self) {
+        let mut met: HashMap<u64, (Moment, bool)> = HashMap::new();
+        let mut visits: Vec<Visit> = self.init_states().into_iter().map(Visit::Enter).collect();
+        let mut again = 0;
         let ways = |moment: &Moment| -> Vec<(Step, u64)> {
             self.next_steps(moment).into_iter().map(|(step, next)| (step, hash(&next))).collect()
         };
-        while let Some(moment) = open.pop() {
-            match met.entry(hash(&moment)) {
-                Entry::Occupied(known) => {
-                    assert_eq!(ways(&moment), ways(known.get()), "taken for equal:\n{moment:#?}\n{:#?}", known.get());
-                    compared += 1;
-                }
-                Entry::Vacant(new) => {
-                    open.extend(self.next_steps(&moment).into_iter().map(|(_, next)| next));
-                    new.insert(moment);
-                }
+        while let Some(visit) = visits.pop() {
+            match visit {
+                Visit::Enter(moment) => match met.entry(hash(&moment)) {
+                    Entry::Occupied(known) => {
+                        let (known, is_on_the_way) = known.get();
+                        assert_eq!(ways(&moment), ways(known), "taken for equal:\n{moment:#?}\n{known:#?}");
+                        assert!(!is_on_the_way, "a way leads in a circle: {moment:#?}");
+                        again += 1;
+                    }
+                    Entry::Vacant(new) => {
+                        visits.push(Visit::Leave(*new.key()));
+                        visits.extend(self.next_steps(&moment).into_iter().map(|(_, next)| Visit::Enter(next)));
+                        new.insert((moment, true));
+                    }
+                },
+                Visit::Leave(state) => met.get_mut(&state).expect("it was entered").1 = false,
             }
         }
-        assert!(compared > 0);
-        println!("{compared} pairs of equal states");
+        println!("{} states, {again} met again", met.len());
+        assert!(again > 0);
     }
 
     /// The steps that will come sooner or later if nothing else happens.
@@ -198,11 +210,13 @@ impl Scene {
         let confirmed = |side| {
             world.socket(side).is_some_and(|socket| socket.is_confirmed(LaneId::MAIN)) && books.has_arrived(side)
         };
+        let has_ended = |side| books.of(side).closed.is_some() || world.socket(side).is_none();
         let ended = |side| match self.lossy {
-            true => books.is_accounted_for(side),
+            true => books.is_accounted_for(side) && has_ended(side),
             false => books.has_arrived(side) && books.of(side).closed == Some(true),
         };
-        let is_good = |side| if world.are(State::Ready) { confirmed(side) } else { ended(side) };
+        let goes_on = world.are(State::Ready) && !Side::BOTH.into_iter().any(|side| books.of(side).closing);
+        let is_good = |side| if goes_on { confirmed(side) } else { ended(side) };
         world.is_resting() && Side::BOTH.into_iter().all(is_good)
     }
 }
