@@ -1,8 +1,18 @@
 //! The real code, model-checked: every state that two sockets can get into within small bounds.
+//!
+//! A client and a server pass packets over links that may break before and within each of them. All orders of arrivals,
+//! reads, writes, closes, breaks and deadlines are tried, each scene to its end and not to a depth, and every state is
+//! looked at: messages arrive once and in order or are handed back, what is confirmed was taken, a clean end means that
+//! all was taken, and where nothing more happens by itself, all is well. A failure prints the shortest way there.
+//!
+//! Time stands still while something is under way, but for redials; other deadlines come when nothing else can happen,
+//! and a bounded number of them earlier. Packets are pulled as soon as there are some. The number of states in each test
+//! is exact: another one means that the protocol's behaviour has changed, or that a scene has become empty.
 
 mod books;
 mod digest;
 mod search;
+mod soundness;
 mod world;
 
 use std::time::Duration;
