@@ -30,6 +30,8 @@ pub(crate) struct Page {
     pub(crate) taken: u8,
     /// An event told that there is something to read, and it was not read to its end.
     pub(crate) readable: bool,
+    /// The application has closed the socket.
+    pub(crate) closing: bool,
     /// The session was lost, for this reason.
     pub(crate) lost: Option<Code>,
     /// The socket has ended; whether cleanly.

@@ -1,8 +1,18 @@
 //! The real code, model-checked: every state that two sockets can get into within small bounds.
+//!
+//! A client and a server pass packets over links that may break before and within each of them. All orders of arrivals,
+//! reads, writes, closes, breaks and deadlines are tried, each scene to its end and not to a depth, and every state is
+//! looked at: messages arrive once and in order or are handed back, what is confirmed was taken, a clean end means that
+//! all was taken, and where nothing more happens by itself, all is well. A failure prints the shortest way there.
+//!
+//! Time stands still while something is under way, but for redials; other deadlines come when nothing else can happen,
+//! and a bounded number of them earlier. Packets are pulled as soon as there are some. The number of states in each test
+//! is exact: another one means that the protocol's behaviour has changed, or that a scene has become empty.
 
 mod books;
 mod digest;
 mod search;
+mod soundness;
 mod world;
 
 use std::time::Duration;
@@ -54,9 +64,9 @@ fn three_messages_and_cuts_at_each_packet_and_within_it() {
 }
 
 #[test]
-fn three_messages_and_a_takeover_of_a_half_open_link() {
-    let bounds = Bounds { messages: [2, 1], half_open: 1, ..Bounds::default() };
-    Scene::new(bounds).meets("a takeover", has_taken_over).search(15_454);
+fn three_messages_a_takeover_of_a_half_open_link_and_a_cut() {
+    let bounds = Bounds { messages: [2, 1], half_open: 1, cuts: 1, ..Bounds::default() };
+    Scene::new(bounds).meets("a takeover", has_taken_over).search(139_037);
 }
 
 #[test]
@@ -82,13 +92,13 @@ fn opens_that_come_late() {
     let bounds = Bounds { messages: [1, 1], closes: [1, 0], half_open: 1, ..Bounds::default() };
     // A client that closes before it knows of its session leaves it to expire.
     let scene = Scene::new(bounds).with_open().lossy().meets("a takeover", has_taken_over);
-    scene.meets("an end", has_ended_cleanly).meets("an expiry", has_expired).search(30_501);
+    scene.meets("an end", has_ended_cleanly).meets("an expiry", has_expired).search(30_713);
 }
 
 #[test]
-fn closes_by_both_sides_and_a_cut() {
-    let bounds = Bounds { messages: [1, 1], closes: [1, 1], cuts: 1, ..Bounds::default() };
-    Scene::new(bounds).meets("a close amid data", closes_amid_data).meets("an end", has_ended_cleanly).search(64_577);
+fn closes_by_both_sides_and_a_half_open_link() {
+    let bounds = Bounds { messages: [1, 1], closes: [1, 1], half_open: 1, ..Bounds::default() };
+    Scene::new(bounds).meets("a close amid data", closes_amid_data).meets("an end", has_ended_cleanly).search(142_305);
 }
 
 #[test]
@@ -98,7 +108,7 @@ fn closes_that_take_too_long() {
     // Sooner than a sign of life is due.
     scene.client.close_timeout = Duration::from_secs(1);
     scene.server.socket.close_timeout = Duration::from_secs(1);
-    scene.meets("an abort", was_aborted_with_data).search(23_216);
+    scene.meets("an abort", was_aborted_with_data).search(24_184);
 }
 
 #[test]
@@ -112,7 +122,7 @@ fn sessions_that_expire_and_sides_that_sleep() {
 
 /// What a state's hash leaves out, and that its times count from now, loses nothing.
 #[test]
-fn states_that_are_taken_for_equal_go_on_alike() {
+fn equal_states_go_on_alike_and_every_way_ends() {
     let bounds = Bounds { messages: [1, 1], half_open: 1, tears: 1, ..Bounds::default() };
-    Scene::new(bounds).compare_equals();
+    Scene::new(bounds).check_soundness();
 }

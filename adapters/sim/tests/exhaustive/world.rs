@@ -23,6 +23,8 @@ pub(crate) struct World {
     server: Server,
     /// The server's end of the socket.
     accepted: Option<SocketId>,
+    /// When the server's end has ended: how long its tombstone stands counts from there.
+    ended: Option<Time>,
     links: Vec<Link>,
     next_link: u64,
     pub(crate) books: Books,
@@ -80,6 +82,7 @@ impl World {
             client: Socket::new(Arc::new(client), addresses, Bytes::new(), seed(1), now).expect("it can work"),
             server: Server::new(Arc::new(server), seed(2), now).expect("it can work"),
             accepted: None,
+            ended: None,
             links: Vec::new(),
             next_link: 0,
             books: Books::default(),
@@ -159,7 +162,8 @@ impl World {
     }
 
     pub(crate) fn close(&mut self, side: Side) {
-        self.command(side, |socket, now| socket.close(now, CloseReason::app(7, "")));
+        let closed = self.command(side, |socket, now| socket.close(now, CloseReason::app(7, "")));
+        self.books.of_mut(side).closing |= closed.is_some();
         self.settle();
     }
 
@@ -351,6 +355,9 @@ impl World {
             Event::SessionLost(_) | Event::Closed(_) => self.command(side, Socket::take_unconfirmed),
             _ => None,
         };
+        if side == Side::Server && matches!(event, Event::Closed(_)) {
+            self.ended = Some(self.now);
+        }
         self.books.heard(side, event, &back.unwrap_or_default());
     }
 }
@@ -361,8 +368,9 @@ impl Hash for World {
         let from_now = |deadline: Deadline| (deadline.at.since(self.now), self.now.since(deadline.at), deadline.timer);
         let accepted = self.socket(Side::Server).map(|socket| self.frozen(socket));
         (self.frozen(&self.client), accepted).hash(state);
-        // Of the server beside its socket: whom it still waits for. The rest of its tables follows from the links.
+        // Of the server beside its socket: for whom it waits, and its tombstone. The rest of its tables follows from the links.
         self.deadline(Side::Server).map(from_now).hash(state);
+        self.ended.map(|at| self.now.since(at)).hash(state);
         (&self.links, self.next_link, &self.books).hash(state);
     }
 }
