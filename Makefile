@@ -4,6 +4,8 @@
 # make bench   measures against floors and peers: one table, and plots of how cost grows; alone on the machine, please
 # make fuzz    runs each fuzz target for FUZZ_SECONDS (60); FUZZ=pair runs only that one
 # make faults  plants known faults into a copy of the code and expects the tests to find each
+# make mutants changes each operator and function of core's leaves and lanes in turn and expects core's unit tests to notice;
+#              MUTANTS='--file core/src/wire/*.rs' or '--shard 0/8' takes a part, see .cargo/mutants.toml
 
 CARGO ?= cargo
 DEMO ?= --seconds 10 --cut-every 300
@@ -12,6 +14,7 @@ DEMO ?= --seconds 10 --cut-every 300
 TEST = $(CARGO) test --workspace --locked
 FUZZ ?= packets pair server mitm
 FUZZ_SECONDS ?= 60
+MUTANTS ?= --file core/src/*.rs --file core/src/wire/*.rs --file core/src/lane/*.rs
 EXAMPLES = $${CARGO_TARGET_DIR:-target}/debug/examples
 
 # $(call part,name,command) runs the command and prints how long it took.
@@ -20,7 +23,7 @@ define part
 	tenths=$$((($$(date +%s%N) - start) / 100000000)); echo "== $(1): $$((tenths / 10)).$$((tenths % 10)) s"
 endef
 
-.PHONY: demo test check bench fuzz faults
+.PHONY: demo test check bench fuzz faults mutants
 
 demo:
 	$(CARGO) run --release --locked --quiet --package steadfast-cli -- demo $(DEMO)
@@ -56,3 +59,8 @@ fuzz:
 
 faults:
 	.ci/faults
+
+mutants:
+	@$(CARGO) mutants --version >/dev/null 2>&1 || { echo 'make mutants needs cargo-mutants: cargo install cargo-mutants' >&2; exit 1; }
+	PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 \
+	    $(CARGO) mutants --package steadfast --cargo-arg=--lib --output target $(MUTANTS)

@@ -331,6 +331,25 @@ fn two_clients_are_told_apart_by_what_they_show() {
 }
 
 #[test]
+fn an_open_that_waits_for_its_decision_takes_a_place() {
+    let (mut full, mut busy) = (ServerConfig::default(), ServerConfig::default());
+    full.max_sockets = 2;
+    busy.max_pending = 2;
+    for (config, code) in [(full, ProtocolCode::ServerFull), (busy, ProtocolCode::TryLater)] {
+        let mut world = World::new(1);
+        let server = world.serve(ADDRESS, config);
+        world.admit(server, Admission::Manual);
+        let clients: Vec<End> = (0..3).map(|_| world.client(Config::default())).collect();
+        world.run_for(SECOND / 2);
+        let opens = world.server_events(server);
+        assert_eq!(opens.len(), 2, "{opens:?}");
+        let lost: Vec<Code> = clients.iter().flat_map(|client| lost(&mut world, *client)).collect();
+        assert_eq!(lost, [Code::Protocol(code)]);
+        assert!(clients.iter().all(|client| world.state(*client) != State::Closed), "it tries again");
+    }
+}
+
+#[test]
 fn a_full_server_refuses_and_evicts_nobody() {
     let mut config = ServerConfig::default();
     config.max_sockets = 2;

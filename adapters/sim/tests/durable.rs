@@ -162,6 +162,23 @@ fn a_durable_session_goes_on_in_another_process_from_its_last_commit() {
     assert_eq!(world.texts(client), ["committed"]);
 }
 
+#[test]
+fn a_session_is_brought_into_a_server_once_and_only_where_there_is_room() {
+    let (mut world, client, end) = World::pair(1);
+    let (other, other_end) = world.connected(Config::default());
+    let End::Server(here, _) = end else { panic!("{end:?} is not a server's") };
+    let [state, other_state, clients_state] = [end, other_end, client].map(|end| world.freeze(end));
+    assert_eq!(world.adopt(here, client, &state), None, "it is here");
+
+    let mut config = ServerConfig::default();
+    config.max_sockets = 1;
+    let there = world.serve("there", config);
+    assert_eq!(world.adopt(there, client, &clients_state), None, "it is a client's");
+    assert!(world.adopt(there, client, &state).is_some());
+    assert_eq!(world.adopt(there, other, &other_state), None, "it is full");
+    assert_eq!(world.server(there).len(), 1);
+}
+
 /// Commits and gives what a durable store would hold then.
 fn commit_record(world: &mut World, end: End) -> Vec<u8> {
     let stage = world.with(end, |socket, now| socket.stage(now));

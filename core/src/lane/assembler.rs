@@ -155,7 +155,8 @@ impl Assembler {
     /// Bytes of heap behind it, about: maps are counted as if their nodes were half full.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
-        self.cost + self.blocks.len() * (BLOCK + size_of::<Block>() + 64)
+        let pieces: usize = self.pieces.values().map(|piece| piece.capacity + PIECE_OVERHEAD).sum();
+        pieces + self.blocks.len() * (BLOCK + size_of::<Block>() + 64)
     }
 }
 
@@ -271,6 +272,26 @@ mod tests {
             ranges in proptest::collection::vec(prop_oneof![20 => range(3), 1 => range(3000)], 0..2000),
         ) {
             check(ranges)?;
+        }
+    }
+
+    #[test]
+    fn what_is_not_tiny_is_not_copied_even_when_a_larger_piece_replaces_it() {
+        const SIZE: usize = 16_000;
+        let memory = Bytes::from_iter((0..SIZE as u64).map(byte));
+        for size in [100, 4000] {
+            let mut assembler = Assembler::default();
+            for start in (0..SIZE).step_by(size).rev() {
+                let inner = start + size / 8..start + size * 7 / 8;
+                assembler.insert(inner.start as u64, memory.slice(inner), size);
+                assembler.insert(start as u64, memory.slice(start..start + size), size);
+            }
+            let mut taken = 0;
+            while let Some((bytes, _)) = assembler.pop(taken as u64) {
+                assert_eq!(bytes.as_ptr(), memory[taken..].as_ptr(), "pieces of {size}");
+                taken += bytes.len();
+            }
+            assert_eq!(taken, SIZE);
         }
     }
 
