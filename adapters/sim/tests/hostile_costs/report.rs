@@ -91,7 +91,7 @@ pub(crate) fn print(rows: &[(&str, Row)]) {
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let first = digits.len() % 3;
-    let groups = digits[first..].as_bytes().chunks(3).map(|group| std::str::from_utf8(group).expect("digits"));
+    let groups = digits.as_bytes()[first..].chunks(3).map(|group| std::str::from_utf8(group).expect("digits"));
     [&digits[..first]].into_iter().filter(|group| !group.is_empty()).chain(groups).collect::<Vec<_>>().join(",")
 }
 
@@ -105,7 +105,9 @@ fn bytes(count: u64) -> String {
 
 fn time(time: Duration) -> String {
     match time.as_nanos() {
-        nanos @ 0..10_000 => format!("{:.1} µs", nanos as f64 / 1e3),
+        0 => "too little".into(),
+        nanos @ 1..1000 => format!("{nanos} ns"),
+        nanos @ 1000..10_000 => format!("{:.1} µs", nanos as f64 / 1e3),
         nanos @ 10_000..10_000_000 => format!("{} µs", nanos / 1000),
         nanos => format!("{} ms", nanos / 1_000_000),
     }
