@@ -22,6 +22,8 @@ pub(crate) const ALL: &[Attack] = &[
     ("three violations in a row", violations),
 ];
 
+const SECOND: Duration = Duration::from_secs(1);
+
 fn bound(config: &ServerConfig) -> usize {
     of_sessions(config, 1, 1 + 2 * config.socket.max_lanes as usize)
 }
@@ -67,8 +69,20 @@ fn nothings() -> Row {
     stage.finish(50 * 61_000, "packets", bound(&config), "passed over").check((20, 1))
 }
 
+/// And nothing else, so that the close never comes to its end.
 fn closes() -> Row {
-    flood(close(1).repeat(10_000), 100, 10_000, (20, 1), "the first one counts; the close takes its course")
+    let config = small();
+    let mut stage = Stage::new(config.clone(), serve);
+    let link = stage.session(Announcement::default());
+    let packet = packet(&close(1).repeat(10_000));
+    for _ in 0..100 {
+        stage.hear(link, &packet);
+    }
+    stage.exchange();
+    stage.pass(11 * SECOND);
+    assert_eq!(stage.last_down, link);
+    assert_eq!(stage.count_of("socket closed: code 1"), 1, "{:?}", stage.ends);
+    stage.finish(1_000_000, "frames", bound(&config), "an abort after `close_timeout`").check((20, 1))
 }
 
 /// The application does not look; each message stands in a read of its own, behind bytes that nobody needs.
@@ -126,7 +140,7 @@ fn ping_pong() -> Row {
         assert_eq!(stage.last_down, former);
         if number % 1000 == 0 {
             stage.exchange();
-            stage.pass(Duration::from_millis(1));
+            stage.pass(SECOND / 1000);
         }
     }
     assert_eq!(stage.count_of("link lost: fenced by a newer link"), 50_000);

@@ -1,7 +1,7 @@
 //! Lanes: very many, one after the other or at once, begun and never ended.
 
 use steadfast::{Event, SendOptions, Server, ServerConfig, ServerEvent};
-use steadfast_sim::by_hand::{Announcement, ask, data, fin, open_lane, packet, report};
+use steadfast_sim::by_hand::{Announcement, ask, data, fin, open_lane, packet, report, varint};
 
 use crate::Attack;
 use crate::report::{Row, of_sessions};
@@ -15,6 +15,7 @@ pub(crate) const ALL: &[Attack] = &[
     ("one frame that opens all lanes", all_at_once),
     ("OPENs in pieces on all lanes", pieces),
     ("the largest headers on all lanes", headers),
+    ("large messages begun on 1,024 lanes", begun),
     ("lanes that may not be opened", too_many),
 ];
 
@@ -144,6 +145,24 @@ fn headers() -> Row {
     let id = stage.newest();
     assert_eq!(stage.victim.machine.socket(id).expect("a socket").lanes().count(), 1025);
     stage.finish(1024, "lanes", bound(&config), "`max_headers` a lane").check((400_000, 8))
+}
+
+/// Each wants the reserve, which one of them has. Then bytes that change nothing, on all lanes in turn.
+fn begun() -> Row {
+    let mut config = small();
+    config.socket.max_lanes = 1024;
+    config.socket.receive_buffer += 2 * 992 * steadfast::Config::LANE_WINDOW;
+    let mut stage = Stage::new(config.clone(), serve);
+    let link = stage.session(Announcement::default());
+    let begun = [open_lane(b""), varint(2 * (16 << 10))].concat();
+    for _ in 0..100 {
+        for half in [1..=512, 513..=1024] {
+            let frames = half.flat_map(|nth| data(2 * nth, 0, &begun));
+            stage.hear(link, &packet(&frames.collect::<Vec<u8>>()));
+        }
+    }
+    assert_ne!(stage.last_down, link);
+    stage.finish(102_400, "frames", bound(&config), "one at a time has the reserve").check((300, 1))
 }
 
 /// Above the limit, and of the other side's parity.

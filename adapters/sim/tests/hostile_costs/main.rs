@@ -3,7 +3,7 @@
 //! its work is counted in what it allocates and puts out for each unit of the attack, and never timed; an honest client
 //! is served meanwhile; and the attack ends as PROTOCOL.md says.
 //!
-//! Prints the table of README.md: `cargo test --release -p steadfast-sim --test hostile_costs`. A name, or a part of
+//! Prints the table of SECURITY.md: `cargo test --release -p steadfast-sim --test hostile_costs`. A name, or a part of
 //! one, runs only these attacks. One program and not one test each: what another thread allocated would be counted.
 
 mod asks;

@@ -105,7 +105,9 @@ fn bytes(count: u64) -> String {
 
 fn time(time: Duration) -> String {
     match time.as_nanos() {
-        nanos @ 0..10_000 => format!("{:.1} µs", nanos as f64 / 1e3),
+        0 => "too little".into(),
+        nanos @ 1..1000 => format!("{nanos} ns"),
+        nanos @ 1000..10_000 => format!("{:.1} µs", nanos as f64 / 1e3),
         nanos @ 10_000..10_000_000 => format!("{} µs", nanos / 1000),
         nanos => format!("{} ms", nanos / 1_000_000),
     }

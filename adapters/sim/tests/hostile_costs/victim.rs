@@ -25,6 +25,16 @@ pub(crate) struct Cost {
     pub(crate) outputs: u64,
 }
 
+impl Cost {
+    /// Adds what the same attack has cost another machine, after the first one was gone.
+    pub(crate) fn add(&mut self, other: &Cost) {
+        self.sent += other.sent;
+        self.peak = self.peak.max(other.peak);
+        self.allocated += other.allocated;
+        self.outputs += other.outputs;
+    }
+}
+
 /// What came out of a machine.
 pub(crate) enum Output<E> {
     Said(LinkId, Vec<u8>),
