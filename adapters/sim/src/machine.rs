@@ -151,7 +151,7 @@ impl Machine for Server {
     }
 
     fn state(&self, name: SocketId) -> Option<State> {
-        self.socket(name).map(Socket::state)
+        self.socket(name).map(|socket| socket.state())
     }
 
     fn is_inert(&self) -> bool {

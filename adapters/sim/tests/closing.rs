@@ -41,7 +41,7 @@ fn close_by_either_side_delivers_what_was_written_before_and_closes_both_at_once
         assert!(world.now().since(start) < Duration::from_millis(100));
         let said = CloseReason::app(42, "done");
         let expected = Closed { local: Some(said.clone()), remote: None, clean: true, unconfirmed: 0 };
-        assert_eq!(world.closed(closer), Some(&expected));
+        assert_eq!(world.closed(closer), Some(expected));
         let seen = world.closed(other).unwrap();
         assert_eq!((seen.remote.as_ref(), seen.clean), (Some(&said), true));
         let events = world.events(other);
@@ -185,7 +185,7 @@ fn a_close_that_cannot_be_finished_becomes_an_abort_at_its_deadline() {
     world.run_for(9 * SECOND);
     assert_ne!(world.state(client), State::Closed, "the server's application has not read");
     world.run_for(2 * SECOND);
-    let closed = world.closed(client).unwrap().clone();
+    let closed = world.closed(client).unwrap();
     assert_eq!((closed.clean, closed.unconfirmed), (false, 1));
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     assert_eq!((back[0].message.clone(), back[0].fate), ("never taken".into(), Fate::InDoubt));
@@ -279,7 +279,7 @@ fn abort_returns_what_is_unconfirmed_and_tells_the_peer_at_once() {
     world.send(client, "unsent").unwrap();
     world.run_for(Duration::from_micros(10));
     world.with(client, |socket, now| socket.abort(now, CloseReason::app(6, "enough")));
-    let closed = world.closed(client).unwrap().clone();
+    let closed = world.closed(client).unwrap();
     assert_eq!((closed.clean, closed.unconfirmed), (false, 2));
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     let back: Vec<_> = back.iter().map(|item| (&item.message.payload[..], item.fate)).collect();

@@ -216,7 +216,7 @@ fn a_rejection_tells_code_and_reason_and_closes() {
     let client = world.client(Config::default());
     world.send(client, "hello").unwrap();
     world.run_for(60 * SECOND);
-    let closed = world.closed(client).expect("closed").clone();
+    let closed = world.closed(client).expect("closed");
     assert_eq!(closed.remote, Some(CloseReason::app(403, "not you")));
     let unconfirmed = world.with(client, |socket, now| socket.take_unconfirmed(now));
     assert_eq!((unconfirmed.len(), closed.unconfirmed), (1, 1));

@@ -367,7 +367,7 @@ fn a_small_message_and_heartbeats_pass_a_message_of_a_hundred_megabytes() {
     world.send(client, "keystroke").unwrap();
     let start = world.now();
     world.run_until("the small one", SECOND, |world| {
-        let mut copy = world.socket(server).clone();
+        let mut copy = world.socket(server).into_owned();
         copy.recv(world.now(), LaneId::MAIN).is_some()
     });
     assert!(world.now().since(start) < Duration::from_millis(50), "{:?}", world.now().since(start));

@@ -83,7 +83,7 @@ fn violations_without_progress_close_the_socket_with_the_code() {
         }
         world.run_for(15 * SECOND);
     }
-    let closed = world.closed(server).expect("closed").clone();
+    let closed = world.closed(server).expect("closed");
     let codes = [closed.local, closed.remote].map(|reason| reason.map(|reason| reason.code));
     assert!(codes.contains(&Some(Code::Protocol(ProtocolCode::UnknownFrame))), "{codes:?}");
 }
@@ -252,7 +252,7 @@ fn links_that_never_speak_keep_nobody_out() {
 #[test]
 fn bytes_that_nobody_has_proven_end_an_attempt_and_never_a_session() {
     let (world, client, _) = World::pair(1);
-    let mut socket = world.socket(client).clone();
+    let mut socket = world.socket(client).into_owned();
     let mut now = world.now();
     socket.disconnect(now);
     let answers: [&'static [u8]; 4] =

@@ -316,7 +316,7 @@ fn a_lost_session_closes_the_socket_where_that_is_wanted() {
     world.stop(server, Break::Reset);
     world.serve(ADDRESS, ServerConfig::default());
     world.run_for(30 * SECOND);
-    let closed = world.closed(client).expect("closed").clone();
+    let closed = world.closed(client).expect("closed");
     assert_eq!((closed.clean, closed.unconfirmed), (false, 1));
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     assert_eq!((back.len(), back[0].fate), (1, Fate::InDoubt));
@@ -443,7 +443,7 @@ fn of_two_holders_of_one_session_one_is_told_that_it_is_superseded() {
         "{first:?} {second:?}"
     );
     let gone = if first == State::Closed { client } else { double };
-    let code = world.closed(gone).and_then(|closed| closed.reason()).map(|reason| reason.code);
+    let code = world.closed(gone).and_then(|closed| closed.reason().map(|reason| reason.code));
     assert_eq!(code, Some(Code::Protocol(ProtocolCode::Superseded)));
     let dials = world.dials().len();
     world.run_for(120 * SECOND);
@@ -474,7 +474,7 @@ fn an_older_copy_of_a_client_is_told_so_and_never_served_twice() {
 #[test]
 fn a_restored_socket_goes_on_as_the_original_after_a_run_of_messages() {
     let (world, client, _) = World::pair(1);
-    let mut socket = world.socket(client).clone();
+    let mut socket = world.socket(client).into_owned();
     socket.send(world.now(), LaneId::MAIN, "first".into()).unwrap();
     let later = world.now() + SECOND;
     let mut restored = Socket::restore(socket.snapshot(world.now()), socket.config().clone().into(), world.now());
@@ -504,7 +504,7 @@ fn no_two_processes_that_hold_a_session_say_the_same_hello() {
 fn a_link_that_nobody_asked_for_is_refused() {
     let (world, client, _) = World::pair(1);
     let stray = LinkId(1 << 40);
-    let mut socket = world.socket(client).clone();
+    let mut socket = world.socket(client).into_owned();
     socket.handle_link_up(world.now(), stray, LinkKind::Stream);
     let actions: Vec<_> = std::iter::from_fn(|| socket.poll_link_action()).collect();
     assert!(actions.contains(&steadfast::LinkAction::HangUp(stray)), "{actions:?}");

@@ -121,6 +121,11 @@ impl Asks {
         Some((lane, offset, tell))
     }
 
+    /// Whether no ask is under way, in neither direction.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.made.is_empty() && self.open.is_empty() && self.cancelled.is_empty()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.deadlines.first().map(|(at, _)| *at)
     }

@@ -354,7 +354,7 @@ impl Inner {
         let Inner { machine, members, confirming, .. } = self;
         confirming.retain(|id| {
             let Some((member, machine)) = members.get_mut(id).zip(machine.socket(*id)) else { return false };
-            member.signals.check_confirmed(machine, wakes);
+            member.signals.check_confirmed(&machine, wakes);
             member.signals.awaits_confirmation()
         });
     }

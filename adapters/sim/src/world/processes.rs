@@ -127,7 +127,7 @@ impl World {
     /// The state of an end, as its process would write it down when it has taken all events.
     pub fn freeze(&mut self, end: End) -> Vec<u8> {
         self.drain(end.host());
-        freeze(self.socket(end), self.now)
+        freeze(&self.socket(end), self.now)
     }
 
     /// Brings a server's end that was written down into a server of the same instance. `None` when it is there already.
