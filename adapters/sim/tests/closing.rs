@@ -307,7 +307,8 @@ fn an_aborted_session_answers_its_returning_client_that_it_has_ended() {
 fn a_removed_live_socket_is_aborted() {
     let (mut world, client, server) = World::pair(1);
     world.remove(server);
-    world.run_for(SECOND);
-    assert_eq!(world.state(client), State::Closed);
+    world.run_for(Duration::from_millis(5));
+    let closed = world.closed(client).expect("its last words");
+    assert_eq!(closed.remote.as_ref().map(|reason| reason.code), Some(Code::Protocol(ProtocolCode::Normal)));
     assert!(!world.exists(server));
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use steadfast::{Bytes, Code, Config, Event, LaneId, LinkId, LinkKind, ProtocolCode, ServerConfig, State};
-use steadfast_sim::by_hand::{data, first_packet, packet, varint};
+use steadfast_sim::by_hand::{data, first_packet, packet, rejection, varint};
 use steadfast_sim::{ADDRESS, Break, End, ServerIx, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,6 +192,26 @@ fn a_wrong_proof_and_an_unknown_session_get_the_same_answer() {
     world.send(client, "unharmed").unwrap();
     world.run_for(SECOND);
     assert_eq!(world.texts(server), ["unharmed"]);
+}
+
+#[test]
+fn a_wrong_proof_of_an_ended_session_does_not_show_that_it_was_there() {
+    let (mut world, client, server) = World::pair(1);
+    world.start_tape();
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    let hello = first_packet(world.tape(world.link_of(client).unwrap(), Side::Server)).to_vec();
+    world.close(client, 1, "a secret");
+    world.run_for(SECOND);
+    let mut forged = hello.clone();
+    *forged.last_mut().expect("a byte") ^= 1;
+    for (hello, code) in [(hello, ProtocolCode::Ended), (forged, ProtocolCode::UnknownSession)] {
+        let link = world.raw_link(ix(server));
+        world.run_for(SECOND);
+        world.inject(link, Side::Server, hello);
+        world.run_for(SECOND);
+        assert_eq!(rejection(world.tape(link, Side::Client)), Some(code.number()));
+    }
 }
 
 #[test]

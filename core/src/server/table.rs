@@ -159,14 +159,12 @@ impl Table {
         id
     }
 
+    /// Forgets a socket that has ended: its session is found no more since [`Table::look`] saw that.
     pub(super) fn remove(&mut self, id: SocketId) {
         let Some(entry) = self.sockets.remove(&id) else { return };
-        self.live -= usize::from(entry.live);
+        debug_assert!(!entry.live, "a socket that has ended");
         if let Some((at, timer)) = entry.wake {
             self.wakes.remove(&(at, timer, id));
-        }
-        if let Some(session) = entry.socket.session_id().filter(|session| self.sessions.get(session) == Some(&id)) {
-            self.sessions.remove(&session);
         }
     }
 
