@@ -6,9 +6,10 @@ use steadfast::{
     Bytes, CloseReason, LinkAction, LinkId, LinkKind, OpenId, ProtocolCode, Server, ServerConfig, ServerEvent,
     SocketId, State, Time,
 };
-use steadfast_sim::by_hand::{Announcement, hello, lane_states, nonce, open, rejection, resume};
+use steadfast_sim::by_hand::{Announcement, hello, lane_states, nonce, open, packet, ping, rejection, resume};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A server and the time.
 struct Door {
@@ -153,6 +154,36 @@ fn an_open_is_answered_on_the_newest_link_that_asked_and_is_still_there() {
     door.knock(4, 2);
     assert!(!door.answer(4).is_empty());
     assert_eq!((door.state(socket), door.asked()), (State::Ready, vec![]));
+}
+
+#[test]
+fn a_session_whose_client_went_before_the_answer_is_kept_for_the_retention_time() {
+    let mut door = Door::new(ServerConfig::default());
+    door.knock(1, 1);
+    let [id] = door.asked()[..] else { panic!("asked once") };
+    door.server.handle_link_down(door.now, LinkId(1));
+    let socket = door.server.accept(door.now, id).expect("it waits");
+    door.now = door.now + (ServerConfig::default().socket.retention - MILLISECOND);
+    door.server.handle_timeout(door.now);
+    assert_eq!(door.state(socket), State::Disconnected);
+    door.now = door.now + MILLISECOND;
+    door.server.handle_timeout(door.now);
+    assert_eq!(door.state(socket), State::Closed);
+}
+
+#[test]
+fn an_open_is_welcomed_again_until_the_client_has_shown_that_it_knows() {
+    let mut door = Door::new(ServerConfig::default());
+    door.knock(1, 1);
+    let [id] = door.asked()[..] else { panic!("asked once") };
+    door.server.accept(door.now, id).expect("it waits");
+    let first = door.answer(1);
+    door.knock(2, 1);
+    assert_eq!((door.hung_up(), door.answer(2)), (vec![1], first));
+    door.says(2, packet(&ping(1)));
+    door.knock(3, 1);
+    assert_eq!(rejection(&door.answer(3)), Some(ProtocolCode::Fenced.number()));
+    assert_eq!(door.hung_up(), [3]);
 }
 
 #[test]

@@ -243,6 +243,25 @@ fn lanes_are_opened_by_both_sides_up_to_the_peers_limit_and_again_when_some_are_
 }
 
 #[test]
+fn room_for_lanes_that_nobody_waited_for_is_not_told() {
+    let mut config = ServerConfig::default();
+    config.socket.max_lanes = 1;
+    let (mut world, client, server) = World::pair_with(1, config.socket.clone(), config);
+    let lane = open_lane(&mut world, client, &LaneOptions::default());
+    world.run_for(SECOND);
+    for end in [client, server] {
+        world.with(end, |socket, now| socket.finish(now, lane));
+        world.run_for(SECOND);
+    }
+    for end in [client, server] {
+        world.texts_on(end, lane);
+        world.run_for(SECOND);
+    }
+    assert!(!world.events(client).contains(&Event::LanesAvailable));
+    open_lane(&mut world, client, &LaneOptions::default());
+}
+
+#[test]
 fn a_byte_lane_carries_bytes_without_boundaries_through_cuts() {
     let (mut world, client, server) = World::pair(1);
     let options = LaneOptions { kind: LaneKind::Bytes, ..LaneOptions::default() };
@@ -297,6 +316,23 @@ fn a_message_is_confirmed_when_the_peers_application_has_taken_it_and_not_before
     world.run_for(SECOND);
     assert!(world.events(client).contains(&Event::Confirmed(id)));
     assert!(world.socket(client).is_confirmed(LaneId::MAIN));
+}
+
+#[test]
+fn what_was_taken_is_reported_after_a_delay_unless_a_receipt_is_waited_for() {
+    let mut config = ServerConfig::default();
+    config.socket.ack_delay = SECOND;
+    for receipt in [false, true] {
+        let (mut world, client, server) = World::pair_with(1, Config::default(), config.clone());
+        let options = SendOptions { receipt, ..SendOptions::default() };
+        world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, "taken".into(), &options)).unwrap();
+        world.run_for(SECOND);
+        world.texts(server);
+        world.run_for(SECOND / 2);
+        assert_eq!(world.socket(client).is_confirmed(LaneId::MAIN), receipt);
+        world.run_for(SECOND);
+        assert!(world.socket(client).is_confirmed(LaneId::MAIN));
+    }
 }
 
 #[test]

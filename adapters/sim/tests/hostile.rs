@@ -89,6 +89,19 @@ fn violations_without_progress_close_the_socket_with_the_code() {
 }
 
 #[test]
+fn violations_with_progress_between_them_cost_links_only() {
+    let (mut world, client, server) = World::pair(1);
+    for round in 0..10 {
+        world.send(client, format!("{round}")).unwrap();
+        world.run_for(SECOND);
+        world.inject(world.link_of(client).unwrap(), Side::Server, packet(&[0x7E]));
+        world.run_for(SECOND);
+        assert_eq!(world.texts(server), [format!("{round}")]);
+    }
+    assert_eq!(losses(&mut world, server), [Code::Protocol(ProtocolCode::UnknownFrame); 10]);
+}
+
+#[test]
 fn a_frame_far_ahead_of_the_window_costs_neither_time_nor_memory() {
     let (mut world, client, server) = World::pair(1);
     world.run_for(SECOND);

@@ -173,6 +173,26 @@ fn a_finished_lane_ends_the_asks_on_it() {
 }
 
 #[test]
+fn an_ask_that_nobody_has_taken_ends_with_the_lane_too() {
+    let (mut world, client, server) = World::pair(1);
+    let question = ask(&mut world, client, "hello", None);
+    world.run_for(SECOND);
+    world.with(server, |socket, now| socket.finish(now, LaneId::MAIN));
+    assert_eq!(replies(&mut world, client, question), [Reply::Failed(AskError::NoReply)]);
+}
+
+#[test]
+fn an_ask_that_is_cancelled_before_it_is_taken_is_passed_over() {
+    let (mut world, client, server) = World::pair(1);
+    let question = ask(&mut world, client, "never mind", None);
+    world.send(client, "next").unwrap();
+    world.run_for(SECOND);
+    world.with(client, |socket, now| socket.cancel_ask(now, question));
+    world.run_for(SECOND);
+    assert_eq!(world.recv(server), Some(Received::Message("next".into())));
+}
+
+#[test]
 fn a_handler_sees_an_ask_once_however_often_the_link_breaks() {
     for bytes in 1..400 {
         let (mut world, client, server) = World::pair(bytes);
