@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use steadfast::{Bytes, Code, Config, Event, LinkAction, LinkId, LinkKind, ProtocolCode, Socket, State, Time};
-use steadfast_sim::by_hand::{Announcement, nonce, reject, welcome};
+use steadfast::{
+    Bytes, CloseReason, Code, Config, Event, LinkAction, LinkId, LinkKind, ProtocolCode, Socket, State, Time,
+};
+use steadfast_sim::by_hand::{Announcement, nonce, packet, reject, volatile, welcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,12 +27,20 @@ impl Client {
         client
     }
 
-    /// One that has a session and says HELLO again.
-    fn resuming() -> Client {
+    /// One that is ready.
+    fn ready() -> Client {
         let mut client = Client::new();
         let nonce = client.dials().1;
         client.hears(welcome(&nonce, Announcement::default()));
+        client.events();
+        client.actions();
         assert_eq!(client.socket.state(), State::Ready);
+        client
+    }
+
+    /// One that has a session and says HELLO again.
+    fn resuming() -> Client {
+        let mut client = Client::ready();
         client.socket.reconnect_now(client.now);
         client.events();
         client
@@ -64,6 +74,10 @@ impl Client {
             Code::Protocol(code) => Some(code),
             Code::App(_) => None,
         }
+    }
+
+    fn actions(&mut self) -> Vec<LinkAction> {
+        std::iter::from_fn(|| self.socket.poll_link_action()).collect()
     }
 
     fn events(&mut self) -> Vec<Event> {
@@ -139,4 +153,74 @@ fn a_redirection_is_followed_once_and_not_without_a_pause() {
         client.hears(vec![0xFF; 12]);
         assert_eq!(client.dials().0, "home");
     }
+}
+
+#[test]
+fn a_link_beside_the_one_in_use_is_refused_and_changes_nothing() {
+    let mut greeting = Client::new();
+    greeting.dials();
+    for mut client in [greeting, Client::ready()] {
+        client.events();
+        client.actions();
+        let before = client.socket.snapshot(client.now);
+        client.socket.handle_link_up(client.now, LinkId(99), LinkKind::Stream);
+        assert_eq!(client.actions(), [LinkAction::HangUp(LinkId(99))]);
+        client.socket.handle_link_down(client.now, LinkId(99));
+        assert_eq!(client.socket.snapshot(client.now), before);
+    }
+}
+
+#[test]
+fn the_last_words_are_for_their_link_and_gone_with_it() {
+    for down in [false, true] {
+        let mut client = Client::ready();
+        let sent = client.socket.stats().bytes_sent;
+        client.socket.abort(client.now, CloseReason::app(6, "enough"));
+        client.socket.handle_link_down(client.now, LinkId(99));
+        assert!(client.socket.poll_transmit(client.now, LinkId(99)).is_none());
+        if down {
+            client.socket.handle_link_down(client.now, LinkId(1));
+        }
+        let words = client.socket.poll_transmit(client.now, LinkId(1)).map_or(0, |words| words.len() as u64);
+        assert_eq!(words == 0, down);
+        assert_eq!(client.socket.stats().bytes_sent, sent + words);
+        assert!(client.socket.poll_transmit(client.now, LinkId(1)).is_none());
+    }
+}
+
+#[test]
+fn a_dial_that_failed_needs_no_cancelling_and_the_pauses_start_over_when_told_to() {
+    let mut client = Client::new();
+    for round in 0..30 {
+        if round > 10 {
+            client.socket.reconnect_now(client.now);
+        }
+        client.events();
+        client.actions();
+        client.socket.handle_dial_failed(client.now, "refused");
+        assert_eq!(client.actions(), []);
+        let told = client.events().into_iter().find_map(|event| match event {
+            Event::LinkLost(loss) => loss.retry_in_micros,
+            _ => None,
+        });
+        let pause = Duration::from_micros(told.expect("another attempt"));
+        assert!(round <= 10 || pause <= Config::default().redial_base, "{pause:?}");
+        client.now = client.now + pause;
+        client.socket.handle_timeout(client.now);
+    }
+}
+
+#[test]
+fn volatile_messages_that_nobody_takes_are_bounded_and_make_room_when_taken() {
+    let mut client = Client::ready();
+    let fits = Config::default().volatile_buffer / 1000;
+    for _ in 0..3 {
+        for _ in 0..2 * fits {
+            client.hears(packet(&volatile(0, &[7; 1000])));
+        }
+        let taken = client.events().iter().filter(|event| matches!(event, Event::Volatile(..))).count();
+        assert!((fits / 2..=fits).contains(&taken), "{taken}");
+    }
+    client.hears(packet(&volatile(1, b"of a lane that is not there")));
+    assert_eq!(client.events(), []);
 }

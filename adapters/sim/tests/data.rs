@@ -55,6 +55,7 @@ fn binary_empty_and_largest_messages_arrive_and_one_byte_more_is_refused() {
         world.run_for(5 * SECOND);
         assert_eq!(world.recv(server), Some(Received::Message(Message::new(payload))));
     }
+    world.send(client, "small").unwrap();
     let refused = world.send(client, [largest, vec![0]].concat()).unwrap_err();
     assert_eq!(refused.kind, SendErrorKind::TooLarge { what: "message", size: 100_001, limit: 100_000 });
     assert_eq!(refused.into_payload().len(), 100_001);
@@ -127,6 +128,31 @@ fn the_send_buffer_is_limited_in_bytes_overhead_included() {
     let fit = 10_000 / (1000 + Config::MESSAGE_OVERHEAD);
     let accepted = (0..20).filter(|_| world.send(client, vec![0; 1000]).is_ok()).count();
     assert_eq!(accepted, fit);
+    let rest = 10_000 - fit * (1000 + Config::MESSAGE_OVERHEAD);
+    assert!(world.send(client, vec![0; rest - Config::MESSAGE_OVERHEAD + 1]).is_err());
+    world.send(client, vec![0; rest - Config::MESSAGE_OVERHEAD]).expect("to the last byte");
+}
+
+#[test]
+fn a_writer_that_met_a_full_buffer_is_told_when_half_of_it_is_free() {
+    for (bytes, messages) in [(4 * (1000 + Config::MESSAGE_OVERHEAD), 100), (1 << 20, 4)] {
+        let mut config = Config::default();
+        config.max_message = 1000;
+        (config.send_buffer, config.send_messages) = (bytes, messages);
+        let mut server_config = ServerConfig::default();
+        server_config.socket.max_message = 1000;
+        let (mut world, client, server) = World::pair_with(1, config, server_config);
+        while world.send(client, vec![7; 1000]).is_ok() {}
+        assert_eq!(world.socket(client).stats().send_queue_messages, 4);
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            world.run_for(SECOND);
+            world.recv(server).expect("a message");
+            world.run_for(SECOND);
+            told.push(world.events(client).contains(&Event::Writable));
+        }
+        assert_eq!(told, [false, true, false, false]);
+    }
 }
 
 #[test]
@@ -342,7 +368,9 @@ fn a_message_whose_time_to_live_ends_while_it_waits_is_dropped_with_notice() {
     let short = SendOptions { time_to_live: Some(3 * SECOND), ..SendOptions::default() };
     let id = world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, "short".into(), &short)).unwrap();
     world.send(client, "long").unwrap();
-    world.run_for(4 * SECOND);
+    world.run_for(2 * SECOND);
+    assert!(!world.events(client).contains(&Event::Expired(id)), "not before its time");
+    world.run_for(2 * SECOND);
     assert!(world.events(client).contains(&Event::Expired(id)));
     world.serve(ADDRESS, ServerConfig::default());
     let server = world.wait_for_peer(client, 30 * SECOND);
@@ -434,6 +462,29 @@ fn a_volatile_message_goes_at_once_or_never_and_disturbs_nothing() {
     assert!(!world.events(server).iter().any(|event| matches!(event, Event::Volatile(..))));
     let refused = world.with(client, |socket, now| socket.send_volatile(now, LaneId::MAIN, vec![0; 20_000].into()));
     assert!(matches!(refused.unwrap_err().kind, SendErrorKind::TooLarge { .. }));
+}
+
+#[test]
+fn counters_tell_how_much_was_exchanged() {
+    let (mut world, client, server) = World::pair(1);
+    for text in numbered(3) {
+        world.send(client, text).unwrap();
+    }
+    let ask = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+    world.run_for(SECOND);
+    for _ in 0..3 {
+        world.recv(server).expect("a message");
+    }
+    let Some(Received::Ask(question, _)) = world.recv(server) else { panic!("no ask") };
+    for more in [true, false] {
+        world.with(server, |socket, now| socket.reply(now, question, "!".into(), more)).unwrap();
+    }
+    world.run_for(SECOND);
+    for _ in 0..2 {
+        world.with(client, |socket, now| socket.recv_reply(now, ask)).expect("an answer");
+    }
+    let counts = [client, server].map(|end| world.socket(end).stats());
+    assert_eq!(counts.map(|stats| (stats.messages_sent, stats.messages_received)), [(4, 2), (2, 4)]);
 }
 
 #[test]
