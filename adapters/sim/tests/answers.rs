@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use steadfast::{
-    Bytes, CloseReason, Code, Config, Event, LinkAction, LinkId, LinkKind, ProtocolCode, Socket, State, Time,
+    Bytes, CloseReason, Code, Config, Event, LinkAction, LinkId, LinkKind, MAX_AUTH, ProtocolCode, Socket, State, Time,
 };
 use steadfast_sim::by_hand::{Announcement, nonce, packet, reject, volatile, welcome};
 
@@ -223,4 +223,21 @@ fn volatile_messages_that_nobody_takes_are_bounded_and_make_room_when_taken() {
     }
     client.hears(packet(&volatile(1, b"of a lane that is not there")));
     assert_eq!(client.events(), []);
+}
+
+#[test]
+fn connecting_again_changes_nothing_for_one_that_is_ready() {
+    let mut client = Client::ready();
+    let before = client.socket.snapshot(client.now);
+    client.socket.connect(client.now);
+    assert_eq!(client.socket.snapshot(client.now), before);
+}
+
+#[test]
+fn what_a_client_shows_is_limited() {
+    let auth = |size: usize| Bytes::from(vec![7; size]);
+    let new = |size| Socket::new(Config::default().into(), vec![], auth(size), [7; 32], Time::from_millis(1)).is_ok();
+    assert_eq!([MAX_AUTH, MAX_AUTH + 1, MAX_AUTH + 2].map(new), [true, false, false]);
+    let mut client = Client::new();
+    assert_eq!([MAX_AUTH, MAX_AUTH + 1].map(|size| client.socket.set_auth(auth(size)).is_ok()), [true, false]);
 }

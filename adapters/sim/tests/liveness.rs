@@ -294,6 +294,11 @@ fn an_expired_session_is_told_and_hands_back_and_nothing_mixes_with_the_next_one
     world.run_for(30 * SECOND);
     assert_eq!(lost_sessions(&mut world, client), [(Code::Protocol(ProtocolCode::UnknownSession), 8)]);
     assert_eq!(world.send(client, "too early").unwrap_err().kind, SendErrorKind::Lost);
+    let dials = world.dials().len();
+    world.with(client, |socket, now| socket.connect(now));
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    assert_eq!(world.dials().len(), dials, "not before it was taken what the session left");
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     let texts: Vec<_> = back.iter().map(|item| String::from_utf8_lossy(&item.message.payload).into_owned()).collect();
     assert_eq!(texts, (0..8).map(|number| format!("old {number}")).collect::<Vec<_>>());
