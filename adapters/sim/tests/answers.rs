@@ -5,7 +5,7 @@ use std::time::Duration;
 use steadfast::{
     Bytes, CloseReason, Code, Config, Event, LinkAction, LinkId, LinkKind, MAX_AUTH, ProtocolCode, Socket, State, Time,
 };
-use steadfast_sim::by_hand::{Announcement, nonce, packet, reject, volatile, welcome};
+use steadfast_sim::by_hand::{Announcement, nonce, packet, reject, tlv, varint, volatile, welcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -135,6 +135,23 @@ fn without_proof_a_refused_resume_costs_the_attempt_unless_the_session_is_unknow
             assert_eq!(client.socket.state(), State::Disconnected, "{code:?}");
             client.dials();
         }
+    }
+}
+
+#[test]
+fn a_stranger_can_neither_replace_a_session_nor_say_that_it_was_taken_over() {
+    let fenced = |nonce: &[u8]| {
+        let reject = reject(nonce, ProtocolCode::Fenced.number(), "");
+        let current_epoch = tlv(15, &varint(1000));
+        packet(&[&reject[1..], &current_epoch].concat())
+    };
+    let answers: [&dyn Fn(&[u8]) -> Vec<u8>; 2] = [&|nonce| welcome(nonce, Announcement::default()), &fenced];
+    for answer in answers {
+        let mut client = Client::resuming();
+        let (_, nonce) = client.dials();
+        client.hears(answer(&nonce));
+        assert_eq!(client.socket.state(), State::Disconnected);
+        client.dials();
     }
 }
 

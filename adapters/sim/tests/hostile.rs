@@ -265,6 +265,26 @@ fn a_client_does_not_believe_a_stranger_that_its_session_is_gone() {
 }
 
 #[test]
+fn a_client_believes_no_welcome_to_its_resume_without_proof() {
+    let (world, client, server) = World::pair(1);
+    let (now, link) = (world.now(), LinkId(1 << 40));
+    let (mut client, mut server) = (world.socket(client).clone(), world.server(ix(server)).clone());
+    client.disconnect(now);
+    client.handle_link_up(now, link, LinkKind::Stream);
+    let hello = client.poll_transmit(now, link).expect("a HELLO").segments().concat();
+    server.handle_link_up(now, link, LinkKind::Stream);
+    server.handle_bytes(now, link, Bytes::from(hello));
+    let welcome = server.poll_transmit(now, link).expect("a WELCOME").segments().concat();
+    let mut forged = first_packet(&welcome).to_vec();
+    *forged.last_mut().expect("a byte") ^= 1;
+    for (welcome, state) in [(forged, State::Disconnected), (welcome, State::Ready)] {
+        let mut client = client.clone();
+        client.handle_bytes(now, link, Bytes::from(welcome));
+        assert_eq!(client.state(), state);
+    }
+}
+
+#[test]
 fn links_that_never_speak_are_bounded_and_end() {
     let mut config = ServerConfig::default();
     config.max_unknown_links = 10;
