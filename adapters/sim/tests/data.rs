@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use steadfast::{
-    Config, Event, LaneId, LaneKind, LaneOptions, Message, Received, ReceivedBytes, SendErrorKind, SendOptions,
-    ServerConfig, State,
+    Config, Event, LaneId, LaneKind, LaneOptions, MAX_NAME, Message, Received, ReceivedBytes, SendErrorKind,
+    SendOptions, ServerConfig, State,
 };
 use steadfast_sim::{ADDRESS, Break, End, Rigour, World};
 
@@ -442,6 +442,56 @@ fn a_small_message_and_heartbeats_pass_a_message_of_a_hundred_megabytes() {
     match world.with(server, |socket, now| socket.recv(now, theirs)) {
         Some(Received::Message(message)) => assert!(message.payload.len() == 100 << 20),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn volatile_messages_make_room_for_each_other_as_they_leave_and_end_with_their_link() {
+    let (mut world, client, server) = World::pair(1);
+    for _ in 0..200 {
+        let sent = world.with(client, |socket, now| socket.send_volatile(now, LaneId::MAIN, vec![7; 1000].into()));
+        assert_eq!(sent, Ok(true));
+        world.run_for(Duration::from_millis(1));
+    }
+    world.run_for(SECOND);
+    let heard = |event: &Event| matches!(event, Event::Volatile(..));
+    assert_eq!(world.events(server).into_iter().filter(heard).count(), 200);
+    world.with(client, |socket, now| {
+        assert_eq!(socket.send_volatile(now, LaneId::MAIN, "with the link".into()), Ok(true));
+        socket.reconnect_now(now);
+    });
+    world.run_for(SECOND);
+    assert_eq!(world.state(server), State::Ready);
+    assert_eq!(world.events(server).into_iter().filter(heard).count(), 0);
+}
+
+#[test]
+fn a_lane_is_announced_within_limits_and_not_after_the_end() {
+    let (mut world, client, server) = World::pair(1);
+    let open = |world: &mut World, end: End, name: usize, namespace: usize, headers: usize| {
+        let options = LaneOptions {
+            name: "n".repeat(name).into(),
+            namespace: "s".repeat(namespace).into(),
+            headers: vec![b' '; headers].into(),
+            ..LaneOptions::default()
+        };
+        world.with(end, |socket, now| socket.open_lane(now, options.clone()))
+    };
+    let most = Config::default().max_headers;
+    assert!(open(&mut world, client, MAX_NAME, MAX_NAME, most).is_ok());
+    for (name, namespace, headers) in [(MAX_NAME + 1, 0, 0), (0, MAX_NAME + 1, 0), (0, 0, most + 1), (0, 0, most + 2)] {
+        assert!(open(&mut world, client, name, namespace, headers).is_err());
+    }
+    world.with(client, |socket, now| socket.finish_all(now));
+    assert!(open(&mut world, client, 0, 0, 0).is_err());
+    world.run_for(SECOND);
+    assert!(open(&mut world, server, 0, 0, 0).is_ok());
+    world.send(server, "unread").unwrap();
+    world.close(client, 1, "bye");
+    world.run_for(SECOND);
+    assert_eq!((world.state(client), world.state(server)), (State::Ready, State::Ready), "something is not read");
+    for end in [client, server] {
+        assert!(open(&mut world, end, 0, 0, 0).is_err());
     }
 }
 

@@ -280,6 +280,26 @@ fn too_many_open_asks_are_refused_and_the_others_are_served() {
 }
 
 #[test]
+fn asks_of_a_lost_session_take_no_place_in_the_next() {
+    let mut config = Config::default();
+    config.on_loss = OnLoss::Reopen;
+    config.max_open_asks = 1;
+    let mut world = World::new(1);
+    let server = world.serve(ADDRESS, ServerConfig::default());
+    let (client, end) = world.connected(config);
+    ask(&mut world, end, "old", None);
+    let (old, _) = take_ask(&mut world, client);
+    world.stop(server, Break::Reset);
+    world.serve(ADDRESS, ServerConfig::default());
+    world.run_for(20 * SECOND);
+    world.with(client, |socket, now| socket.take_unconfirmed(now));
+    let end = world.wait_for_peer(client, 20 * SECOND);
+    ask(&mut world, end, "new", None);
+    let (new, _) = take_ask(&mut world, client);
+    assert!(world.socket(client).is_ask_open(new) && !world.socket(client).is_ask_open(old));
+}
+
+#[test]
 fn a_lost_session_tells_whether_an_ask_was_sent() {
     let mut world = World::new(1);
     let mut config = Config::default();

@@ -15,13 +15,16 @@ fn next(mut socket: Socket, now: Time) -> Option<(Timer, Duration)> {
     socket.poll_timeout().map(|deadline| (deadline.timer, deadline.at.since(now)))
 }
 
+/// Brings an end of a pair to where the timer is the next: the client, the server's end.
+type Scene = fn(&mut World, End, End, &SendOptions) -> End;
+
 #[test]
 fn a_restored_socket_has_its_deadlines_under_any_clock() {
     let mut config = ServerConfig::default();
     config.socket.ack_delay = SECOND;
     config.socket.close_timeout = 3 * SECOND;
     let options = SendOptions { time_to_live: Some(3 * SECOND), ..SendOptions::default() };
-    let scenes: [(Timer, fn(&mut World, End, End, &SendOptions) -> End); 9] = [
+    let scenes: [(Timer, Scene); 9] = [
         (Timer::Keepalive, |_, client, _, _| client),
         (Timer::Acknowledge, |world, client, server, _| {
             world.send(client, "to be taken").unwrap();
