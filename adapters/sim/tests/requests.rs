@@ -193,6 +193,28 @@ fn an_ask_that_is_cancelled_before_it_is_taken_is_passed_over() {
 }
 
 #[test]
+fn on_a_discarded_lane_messages_are_taken_as_they_arrive_and_asks_end() {
+    let (mut world, client, server) = World::pair(1);
+    let taken = ask(&mut world, client, "taken", None);
+    take_ask(&mut world, server);
+    let unread = ask(&mut world, client, "unread", None);
+    world.send(client, "before").unwrap();
+    world.run_for(SECOND);
+    world.with(server, |socket, now| socket.discard(now, LaneId::MAIN));
+    world.send(client, "after").unwrap();
+    let late = ask(&mut world, client, "late", None);
+    for question in [taken, unread, late] {
+        assert_eq!(replies(&mut world, client, question), [Reply::Failed(AskError::NoReply)]);
+    }
+    assert_eq!(world.recv(server), None);
+    assert!(world.socket(client).is_confirmed(LaneId::MAIN));
+    assert_eq!(world.socket(server).stats().recv_queue_bytes, 0);
+    world.with(client, |socket, now| socket.finish(now, LaneId::MAIN));
+    world.run_for(SECOND);
+    assert_eq!(world.recv(server), Some(Received::Finished));
+}
+
+#[test]
 fn a_handler_sees_an_ask_once_however_often_the_link_breaks() {
     for bytes in 1..400 {
         let (mut world, client, server) = World::pair(bytes);
