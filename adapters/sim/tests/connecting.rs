@@ -369,3 +369,16 @@ fn a_full_server_refuses_and_evicts_nobody() {
     world.remove(left);
     world.run_until("the third has the place", 30 * SECOND, |world| world.state(waiting) == State::Ready);
 }
+
+#[test]
+fn fresh_authentication_at_a_resume_is_told_and_none_is_not() {
+    let (mut world, client, server) = World::pair(1);
+    let End::Server(ix, id) = server else { panic!("{server:?} is not a server's") };
+    for auth in ["", "renewed"] {
+        world.with(client, |socket, _| socket.set_auth(Bytes::from(auth))).unwrap();
+        world.with(client, |socket, now| socket.reconnect_now(now));
+        world.run_for(SECOND);
+        let expected = (!auth.is_empty()).then(|| ServerEvent::Reauthenticated(id, Bytes::from(auth)));
+        assert_eq!(world.server_events(ix), Vec::from_iter(expected));
+    }
+}

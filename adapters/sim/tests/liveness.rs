@@ -294,6 +294,11 @@ fn an_expired_session_is_told_and_hands_back_and_nothing_mixes_with_the_next_one
     world.run_for(30 * SECOND);
     assert_eq!(lost_sessions(&mut world, client), [(Code::Protocol(ProtocolCode::UnknownSession), 8)]);
     assert_eq!(world.send(client, "too early").unwrap_err().kind, SendErrorKind::Lost);
+    let dials = world.dials().len();
+    world.with(client, |socket, now| socket.connect(now));
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    assert_eq!(world.dials().len(), dials, "not before it was taken what the session left");
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     let texts: Vec<_> = back.iter().map(|item| String::from_utf8_lossy(&item.message.payload).into_owned()).collect();
     assert_eq!(texts, (0..8).map(|number| format!("old {number}")).collect::<Vec<_>>());
@@ -362,7 +367,7 @@ fn later_resumes_work_like_the_first_and_so_does_one_before_any_message() {
     world.run_for(SECOND);
     let expected: Vec<String> = (1..20).map(|round| round.to_string()).collect();
     assert_eq!((world.texts(server), world.texts(client)), (expected.clone(), expected));
-    assert_eq!(world.socket(client).stats().resumes, 20);
+    assert_eq!((world.socket(client).stats().resumes, world.socket(server).stats().resumes), (20, 20));
 }
 
 #[test]
@@ -527,7 +532,9 @@ fn a_server_that_goes_away_drains_and_hands_its_clients_over_with_nothing_in_dou
     world.run_for(100 * MILLISECOND);
     assert!(world.events(client).iter().any(|event| matches!(event, Event::GoingAway(_))));
     world.send(client, "written meanwhile").unwrap();
+    world.break_link(world.link_of(client).unwrap(), Break::Reset);
     world.run_for(SECOND);
+    assert_eq!(losses(&mut world, server), [Code::Protocol(ProtocolCode::Normal)], "it goes on over the next link");
     let Some(Received::Ask(ask, _)) = world.recv(server) else { panic!("the ask") };
     assert_eq!(world.texts(server), ["sent before"]);
     world.with(server, |socket, now| socket.reply(now, ask, "answered".into(), false)).unwrap();

@@ -199,14 +199,11 @@ impl Table {
         id
     }
 
+    /// Forgets a socket that has ended: its session is found no more since [`Table::look`] saw that.
     pub(super) fn remove(&mut self, id: SocketId) {
         let Some(mut entry) = self.sockets.remove(&id) else { return };
-        self.live -= usize::from(entry.live);
+        debug_assert!(!entry.live, "a socket that has ended");
         self.wakes.set(id, &mut entry.wake, None);
-        let session = entry.slot.look(&self.config).and_then(|socket| socket.session_id());
-        if let Some(session) = session.filter(|session| self.sessions.get(session) == Some(&id)) {
-            self.sessions.remove(&session);
-        }
     }
 
     pub(super) fn next_dirty(&mut self) -> Option<SocketId> {

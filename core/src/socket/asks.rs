@@ -162,9 +162,9 @@ impl Asks {
         self.open.len()
     }
 
-    /// The ask has its last answer, or will have none; false when it was not open.
-    pub(crate) fn close(&mut self, key: AskKey) -> bool {
-        self.open.remove(&key)
+    /// The ask has its last answer, or will have none.
+    pub(crate) fn close(&mut self, key: AskKey) {
+        self.open.remove(&key);
     }
 
     /// The peer cancels its ask. `unread`: the application has not taken it yet. What is remembered of such is bounded by

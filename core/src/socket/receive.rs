@@ -34,8 +34,7 @@ impl Socket {
     fn receive_packet(&mut self, packet: Packet) {
         if packet.is_start && is_handshake(&packet.bytes) {
             return match decode_handshake(&packet.bytes) {
-                Ok((answer, covered)) if self.is_client() => self.on_answer(&packet.bytes, covered, answer),
-                Ok(_) => self.violate(ProtocolCode::Unexpected, "a second HELLO"),
+                Ok((answer, covered)) => self.on_answer(&packet.bytes, covered, answer),
                 Err(error) => self.violate(error.code(), &alloc::format!("{error}")),
             };
         }
@@ -205,7 +204,6 @@ impl Socket {
     pub(super) fn after_consumption(&mut self, number: u64) {
         match self.lanes.on_consumed(number) {
             Urgency::Now => self.report_now = true,
-            Urgency::Later if self.ending.is_some() => self.report_now = true,
             Urgency::Later if self.report_at.is_none() && self.is_linked() => {
                 self.report_at = Some(self.now + self.config.ack_delay);
             }
