@@ -80,7 +80,7 @@ fn a_restored_socket_has_its_deadlines_under_any_clock() {
         let (client, server) = world.connected(Config::default());
         world.run_for(20 * MILLISECOND);
         let end = scene(&mut world, client, server, &options);
-        let (socket, now) = (world.socket(end), world.now());
+        let (socket, now) = (world.socket(end).into_owned(), world.now());
         let left = next(socket.clone(), now).expect("a deadline");
         assert_eq!(left.0, timer);
         seen.insert(timer);
