@@ -97,13 +97,12 @@ const CODES: [ProtocolCode; 7] = [
 
 #[test]
 fn an_answer_to_another_hello_is_not_believed() {
-    let answers: [fn(&[u8]) -> Vec<u8>; 2] =
-        [|nonce| welcome(nonce, Announcement::default()), |nonce| reject(nonce, ProtocolCode::Rejected.number(), "")];
-    for answer in answers {
+    for opened in [true, false] {
         let mut client = Client::new();
         let (_, mut nonce) = client.dials();
         nonce[0] ^= 1;
-        client.hears(answer(&nonce));
+        let rejected = reject(&nonce, ProtocolCode::Rejected.number(), "");
+        client.hears(if opened { welcome(&nonce, Announcement::default()) } else { rejected });
         assert_eq!(client.socket.state(), State::Disconnected);
         let (_, nonce) = client.dials();
         client.hears(welcome(&nonce, Announcement::default()));
@@ -145,11 +144,10 @@ fn a_stranger_can_neither_replace_a_session_nor_say_that_it_was_taken_over() {
         let current_epoch = tlv(15, &varint(1000));
         packet(&[&reject[1..], &current_epoch].concat())
     };
-    let answers: [&dyn Fn(&[u8]) -> Vec<u8>; 2] = [&|nonce| welcome(nonce, Announcement::default()), &fenced];
-    for answer in answers {
+    for opened in [true, false] {
         let mut client = Client::resuming();
         let (_, nonce) = client.dials();
-        client.hears(answer(&nonce));
+        client.hears(if opened { welcome(&nonce, Announcement::default()) } else { fenced(&nonce) });
         assert_eq!(client.socket.state(), State::Disconnected);
         client.dials();
     }

@@ -470,8 +470,8 @@ fn a_lane_is_announced_within_limits_and_not_after_the_end() {
     let (mut world, client, server) = World::pair(1);
     let open = |world: &mut World, end: End, name: usize, namespace: usize, headers: usize| {
         let options = LaneOptions {
-            name: "n".repeat(name).into(),
-            namespace: "s".repeat(namespace).into(),
+            name: "n".repeat(name),
+            namespace: "s".repeat(namespace),
             headers: vec![b' '; headers].into(),
             ..LaneOptions::default()
         };

@@ -161,6 +161,7 @@ impl Socket {
         if self.ending.is_none() {
             let ending = Ending::new(self.now + self.config.close_timeout, self.gate.change());
             self.finish_lanes();
+            self.report_now |= self.lanes.has_reports();
             return self.ending.insert(Box::new(ending));
         }
         // Both branches give the same thing; the borrow checker wants them apart.

@@ -204,6 +204,7 @@ impl Socket {
     pub(super) fn after_consumption(&mut self, number: u64) {
         match self.lanes.on_consumed(number) {
             Urgency::Now => self.report_now = true,
+            Urgency::Later if self.ending.is_some() => self.report_now = true,
             Urgency::Later if self.report_at.is_none() && self.is_linked() => {
                 self.report_at = Some(self.now + self.config.ack_delay);
             }
