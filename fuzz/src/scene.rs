@@ -251,7 +251,7 @@ impl Scene {
     /// The client as its process would write it down.
     pub(crate) fn freeze_client(&mut self) -> Vec<u8> {
         self.drain(Side::Client);
-        freeze(self.client(), self.now)
+        freeze(&self.client().snapshot(self.now))
     }
 
     /// The client's process ends and starts again from what was written down; the server sees its links end or does not.
@@ -269,7 +269,8 @@ impl Scene {
     pub(crate) fn restart_server(&mut self, keep: bool, is_told: bool) -> Vec<(SocketId, SocketId)> {
         self.drain(Side::Server);
         let live = |id: &SocketId| keep && self.server().socket(*id).is_some_and(|socket| socket.closed().is_none());
-        let written = |id| (id, freeze(&self.server().socket(id).expect("a socket that is there"), self.now));
+        let snapshot = |id| self.server().snapshot_socket(self.now, id).expect("a socket that is there");
+        let written = |id| (id, freeze(&snapshot(id)));
         let written: Vec<(SocketId, Vec<u8>)> = self.server().sockets().filter(live).map(written).collect();
         self.cut_all([is_told, false]);
         self.opens.clear();
