@@ -11,7 +11,7 @@ impl Server {
     /// A client's link has come up.
     pub fn handle_link_up(&mut self, now: Time, link: LinkId, kind: LinkKind) {
         self.tick(now);
-        let LinkKind::Stream = kind;
+        let LinkKind::Stream = kind else { unreachable!() };
         self.greet(link);
         self.refresh();
     }

@@ -18,7 +18,7 @@ impl Socket {
     /// A link has come up. The socket takes it when it is waiting for one, and hangs it up otherwise.
     pub fn handle_link_up(&mut self, now: Time, link: LinkId, kind: LinkKind) {
         self.tick(now);
-        let LinkKind::Stream = kind;
+        let LinkKind::Stream = kind else { unreachable!() };
         if self.link.as_ref().is_some_and(|attached| attached.id == link) {
             return;
         }
