@@ -16,7 +16,7 @@ pub enum LinkKind {
     Stream,
     /// Carries datagrams that may be lost, doubled, reordered or corrupted: UDP, subjects of a fabric.
     Datagram {
-        /// The largest datagram that this side sends, in bytes. A link with less than 256 is hung up.
+        /// The largest datagram that this side sends, in bytes. A link with less than 1,200 is hung up.
         mtu: u16,
     },
 }

@@ -110,7 +110,6 @@ mod ids;
 mod lane;
 mod link;
 mod message;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "datagram links come to use it"))]
 mod recovery;
 mod server;
 mod socket;
@@ -119,7 +118,9 @@ mod wire;
 
 pub use bytes::Bytes;
 pub use code::{CloseReason, Code, MAX_REASON, ProtocolCode};
-pub use config::{Config, MAX_ADDRESS, MAX_AUTH, MAX_LANES, MAX_MESSAGE, MAX_NAME, OnLoss, ServerConfig};
+pub use config::{
+    Config, Congestion, MAX_ADDRESS, MAX_AUTH, MAX_LANES, MAX_MESSAGE, MAX_NAME, OnLoss, Profile, ServerConfig,
+};
 pub use error::{ConfigError, LaneError, OpenGone, SendError, SendErrorKind};
 pub use event::{Closed, Event, GoingAway, LinkLoss, SessionLost};
 pub use ids::{AskId, AskRef, Incarnation, LaneId, LinkId, LinkKind, SendId, SessionId};

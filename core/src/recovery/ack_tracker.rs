@@ -3,6 +3,8 @@
 use core::ops::Range;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::range_set::RangeSet;
 use crate::time::Time;
 
@@ -38,7 +40,7 @@ const URGENT_MOST: u32 = 8 * URGENT_COST;
 /// An ACK is due after eight packets that ask or after the delay that this side has announced, whatever comes first, and at once for a packet
 /// out of order, as gaps are losses until the sender hears otherwise. Such an ACK has to be saved up for: over time there is at most one for four
 /// packets that asked, so that heavy loss does not double the traffic.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct AckTracker {
     received: RangeSet,
     /// When the highest number arrived.

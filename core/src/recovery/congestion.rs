@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::delivery::RateSample;
 use super::fixed_window::FixedWindow;
 use super::rate_based::RateBased;
@@ -60,7 +62,7 @@ pub(crate) struct LossSample {
 }
 
 /// The controllers to choose from.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) enum Congestion {
     /// For paths that are shared: follows the rate that is delivered.
     RateBased(Box<RateBased>),

@@ -2,10 +2,12 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// Counts what is delivered and lost, and measures the rate from one packet's sending to its acknowledgement.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Delivery {
     /// Bytes acknowledged.
     delivered: u64,
@@ -19,7 +21,7 @@ pub(super) struct Delivery {
 }
 
 /// The counters when a packet left.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Departure {
     pub(super) delivered: u64,
     delivered_at: Time,

@@ -1,10 +1,12 @@
 //! A congestion controller for links whose capacity is known and not shared.
 
+use serde::{Deserialize, Serialize};
+
 use super::congestion::{AckSample, Controller, LossSample};
 use crate::time::Time;
 
 /// A window that never changes, without pacing.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct FixedWindow {
     bytes: u64,
 }

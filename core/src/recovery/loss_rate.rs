@@ -1,10 +1,12 @@
 //! What part of the packets the path loses.
 
+use serde::{Deserialize, Serialize};
+
 /// Packets after which the older ones count half.
 const MEMORY: u32 = 1024;
 
 /// The part of the packets that are lost, over about the last thousand.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LossRate {
     lost: u32,
     decided: u32,

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// Bytes are counted in millionths, so that a rate in bytes per second and a time in microseconds multiply to them.
@@ -12,7 +14,7 @@ const MIN_BURST_PACKETS: u64 = 10;
 const BURST: u64 = 1000;
 
 /// A bucket that fills at the pacing rate and holds what may leave at once.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Pacer {
     mtu: u64,
     /// What may leave now, in millionths of bytes.

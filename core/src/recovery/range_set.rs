@@ -3,11 +3,13 @@
 use alloc::collections::VecDeque;
 use core::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// A set of numbers with at most a given number of gaps.
 ///
 /// Whoever fills it may be a peer, so it is bounded in [`insert`](RangeSet::insert), its only way to grow: when there are too many ranges, the
 /// lowest gap is given up, and the numbers below count as contained.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct RangeSet {
     /// Ascending, neither empty nor touching.
     ranges: VecDeque<Range<u64>>,

@@ -1,11 +1,13 @@
 //! The rate-based congestion controller.
 
+use serde::{Deserialize, Serialize};
+
 use super::congestion::{AckSample, Controller, LossSample};
 use super::rtt::Rtt;
 use crate::time::Time;
 
 /// Follows the rate that the path delivers and its smallest round trip.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct RateBased {
     mtu: u64,
 }

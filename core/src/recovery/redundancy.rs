@@ -1,5 +1,7 @@
 //! How much of what is unacknowledged is repeated before anybody knows that it is lost.
 
+use serde::{Deserialize, Serialize};
+
 /// Packets that are looked back on.
 const DEPTH: usize = 4;
 /// What part of the packets may be late by a round trip, in millionths.
@@ -9,7 +11,7 @@ const ALLOWANCE: u64 = 4096;
 
 /// The policy of the interactive profile: spare room in a packet carries again what the packets before it carried, as many of them as the
 /// measured loss asks for, within a budget and never when the path is congested.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Redundancy {
     /// Fresh bytes in the last packets, the newest first.
     fresh: [usize; DEPTH],

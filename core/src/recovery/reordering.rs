@@ -2,13 +2,15 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// Lateness is remembered for one to two such times.
 const MEMORY: Duration = Duration::from_secs(2);
 
 /// The reorder window: zero until packets are seen to be late, then a little more than the latest of the last few seconds.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Reordering {
     /// The most lateness since `since`, and in the time of the same length before.
     current: Duration,

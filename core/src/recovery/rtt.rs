@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Time;
 
 /// What is taken for the round-trip time before one was measured: RFC 9002 §6.2.2 asks for a third of a second.
@@ -12,7 +14,7 @@ pub(super) const GRANULARITY: Duration = Duration::from_millis(1);
 pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(10);
 
 /// An estimate of a path's round-trip time.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Rtt {
     /// The smallest sample of late, as measured: the peer's delay is not taken off.
     min: Duration,

@@ -3,6 +3,8 @@
 use core::ops::Range;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::ack_tracker::{MAX_ACK_RANGES, SOON};
 use super::congestion::{AckSample, Congestion, Controller, LossSample};
 use super::delivery::{Delivery, Departure};
@@ -68,7 +70,7 @@ pub(crate) struct UnsentAcked(pub(crate) u64);
 ///
 /// Memory: at most 32,768 packets, and no more than the congestion window has room for, about twice, as lost ones are remembered for a few
 /// round trips.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Recovery<T> {
     packets: SentPackets<T>,
     next_number: u64,

@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 use core::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::delivery::Departure;
 use crate::time::Time;
 
@@ -10,7 +12,7 @@ use crate::time::Time;
 const KEPT_CAPACITY: usize = 256;
 
 /// A packet that has left and asked for an acknowledgement.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct SentPacket<T> {
     pub(super) number: u64,
     pub(super) sent: Time,
@@ -22,7 +24,7 @@ pub(super) struct SentPacket<T> {
     pub(super) carried: T,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum State {
     InFlight,
     Acked,
@@ -31,7 +33,7 @@ pub(super) enum State {
 }
 
 /// The packets by their numbers, from the oldest of which something may still be learnt.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct SentPackets<T> {
     packets: VecDeque<SentPacket<T>>,
     /// All packets before this position are acknowledged or lost.

@@ -19,8 +19,8 @@ pub(crate) mod varint;
 
 pub(crate) use ack::Ack;
 pub(crate) use datagram::{
-    ConnectionId, Datagram, DatagramFrame, HELLO_SIZE, MAX_HANDSHAKE, MIN_MTU, Piece, SHORT_OVERHEAD, ShortPacket,
-    encode_cookie, encode_piece, seal, write_short_header,
+    ConnectionId, Datagram, DatagramFrame, MIN_MTU, Piece, SHORT_OVERHEAD, ShortPacket, ask_ack_soon, encode_cookie,
+    encode_piece, seal, write_short_header,
 };
 pub(crate) use deframer::{Arrived, Deframer, Packet};
 pub(crate) use error::WireError;
