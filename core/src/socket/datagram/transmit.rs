@@ -89,6 +89,7 @@ impl Socket {
         if bytes.len() == head {
             bytes.clear();
             arena.give(bytes);
+            datagram.path.iter_mut().for_each(|path| path.is_full = true);
             return None;
         }
         if elicits {
