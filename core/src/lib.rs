@@ -110,6 +110,8 @@ mod ids;
 mod lane;
 mod link;
 mod message;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "datagram links come to use it"))]
+mod recovery;
 mod server;
 mod socket;
 mod time;
