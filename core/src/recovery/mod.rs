@@ -34,3 +34,6 @@ pub(crate) use ack_tracker::{AckTracker, Asks, MAX_ACK_RANGES};
 pub(crate) use redundancy::{PathView, Redundancy};
 pub(crate) use rtt::Rtt;
 pub(crate) use sender::{Fate, Permit, Recovery, Settings, UnsentAcked};
+
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,276 @@
-//! The rate-based congestion controller.
+//! The rate-based congestion controller, in the spirit of BBR (draft-ietf-ccwg-bbr).
+
+use core::time::Duration;
 
 use super::congestion::{AckSample, Controller, LossSample};
 use super::rtt::Rtt;
 use crate::time::Time;
 
+/// Packets in the first round trip.
+const INITIAL_PACKETS: u64 = 64;
+/// Packets that may be in flight however little the path carries: enough for an ACK that waits for eight.
+const MIN_PACKETS: u64 = 16;
+/// Packets beyond the model, as an ACK comes only for so many.
+const ACK_ALLOWANCE: u64 = 8;
+/// Rounds for which a rate is believed.
+const RATE_ROUNDS: usize = 10;
+/// Rounds of little growth after which the path counts as full.
+const FULL_ROUNDS: u32 = 3;
+/// How often all flows leave the path, so that its smallest round trip can be seen, and for how long.
+const PROBE_RTT_EVERY: Duration = Duration::from_secs(5);
+const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
+/// What part of a round may be lost, in millionths, beside what is lost anyway, before the queue counts as overflowing.
+const LOSS_BOUND: u64 = 20_000;
+/// Loss that never is taken for anything but overflow, in millionths.
+const MOST_NOISE: u64 = 200_000;
+
+// Gains in percent.
+const STARTUP_PACING: u64 = 277;
+const STARTUP_WINDOW: u64 = 200;
+const DRAIN: u64 = 50;
+const UP: u64 = 125;
+const DOWN: u64 = 80;
+const FIRST_GROWTH: u64 = 3;
+const STEADY_WINDOW: u64 = 200;
+const LESS: u64 = 85;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mode {
+    /// Doubles each round until the path is full.
+    Startup,
+    /// Lets the queue of the startup run empty.
+    Drain,
+    /// Sends more for a round trip, to see whether the path carries it.
+    Up,
+    /// Sends less until what was too much has left.
+    Down,
+    /// Sends at the rate, until this round.
+    Cruise { until: u64 },
+    /// Leaves the path, until this time.
+    ProbeRtt { until: Time },
+}
+
 /// Follows the rate that the path delivers and its smallest round trip.
+///
+/// Loss as such is no sign of congestion: what is lost also while the queue is empty is *noise*, and made up for in the rate. Loss beyond that
+/// while more than the bandwidth-delay product is in flight is an overflowing queue, and lowers what may be in flight.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct RateBased {
     mtu: u64,
+    mode: Mode,
+    since: Time,
+    /// The highest rate of each of the last rounds, in bytes per second.
+    rates: [u64; RATE_ROUNDS],
+    rate: u64,
+    min_rtt: Duration,
+    min_rtt_at: Time,
+    window: u64,
+    /// No more may be in flight, after an overflow.
+    bound: u64,
+    /// Part of packets lost by the path itself, in millionths.
+    noise: u64,
+    round: Round,
+    /// The rate when the path last seemed to get faster, and rounds since.
+    full_rate: u64,
+    full_rounds: u32,
+}
+
+/// What happens in a round trip.
+#[derive(Clone, PartialEq, Debug)]
+struct Round {
+    count: u64,
+    /// It ends when a packet is acknowledged that left after so many bytes were delivered.
+    end: u64,
+    /// Bytes delivered before it.
+    began: u64,
+    lost: u64,
+    /// The most in flight when a lost packet left.
+    in_flight: u64,
+    min_rtt: Duration,
+    /// Whether more than the path's rate was sent at some time of it.
+    pushed: bool,
+    app_limited: bool,
+}
+
+impl Round {
+    fn new(count: u64, delivered: u64) -> Round {
+        Round { count, end: delivered, began: delivered, lost: 0, in_flight: 0, min_rtt: Duration::MAX, pushed: false, app_limited: false }
+    }
 }
 
 impl RateBased {
-    pub(super) fn new(_now: Time, mtu: u64, _rtt: &Rtt) -> RateBased {
-        RateBased { mtu }
+    pub(super) fn new(now: Time, mtu: u64, rtt: &Rtt) -> RateBased {
+        RateBased {
+            mtu,
+            mode: Mode::Startup,
+            since: now,
+            rates: [0; RATE_ROUNDS],
+            rate: 0,
+            min_rtt: rtt.min(),
+            min_rtt_at: now,
+            window: INITIAL_PACKETS * mtu,
+            bound: u64::MAX,
+            noise: 0,
+            round: Round::new(0, 0),
+            full_rate: 0,
+            full_rounds: 0,
+        }
+    }
+
+    /// The rate to send at so that the path is just full, in bytes per second: what is delivered and what is lost anyway.
+    fn path_rate(&self) -> u64 {
+        self.rate.saturating_mul(1_000_000) / (1_000_000 - self.noise)
+    }
+
+    /// The bandwidth-delay product.
+    fn product(&self) -> u64 {
+        self.path_rate().saturating_mul(self.min_rtt.as_micros() as u64) / 1_000_000
+    }
+
+    fn enter(&mut self, now: Time, mode: Mode) {
+        self.mode = mode;
+        self.since = now;
+    }
+
+    fn pacing_gain(&self) -> u64 {
+        match self.mode {
+            Mode::Startup => STARTUP_PACING,
+            Mode::Drain => DRAIN,
+            Mode::Up => UP,
+            Mode::Down => DOWN,
+            Mode::Cruise { .. } | Mode::ProbeRtt { .. } => 100,
+        }
+    }
+
+    fn end_round(&mut self, ack: &AckSample) {
+        let delivered = ack.delivered - self.round.began;
+        let lost = self.round.lost * 1_000_000 / (delivered + self.round.lost).max(1);
+        let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8 + Duration::from_millis(1);
+        let overflow = queued && lost > self.noise + LOSS_BOUND && self.round.in_flight > self.product();
+        if overflow {
+            let least = self.product().max(MIN_PACKETS * self.mtu);
+            self.bound = (self.round.in_flight.min(self.bound) * LESS / 100).max(least);
+        } else if !queued && !self.round.pushed {
+            self.noise = ((3 * self.noise + lost) / 4).min(MOST_NOISE);
+        }
+        if self.mode == Mode::Startup && !self.round.app_limited {
+            if self.rate >= self.full_rate * 5 / 4 && !overflow {
+                self.full_rate = self.rate;
+                self.full_rounds = 0;
+            } else {
+                self.full_rounds += if queued || overflow { FULL_ROUNDS } else { 1 };
+            }
+        }
+        let count = self.round.count + 1;
+        self.round = Round::new(count, ack.delivered);
+        self.rates[count as usize % RATE_ROUNDS] = 0;
+        self.rate = self.rates.iter().copied().max().unwrap_or(0);
+    }
+
+    fn turn(&mut self, ack: &AckSample) {
+        let now = ack.now;
+        let elapsed = now.since(self.since);
+        match self.mode {
+            Mode::Startup if self.full_rounds >= FULL_ROUNDS => self.enter(now, Mode::Drain),
+            Mode::Startup => {}
+            Mode::Drain | Mode::Down if ack.in_flight <= self.product() => {
+                let spread = now.as_micros().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 62;
+                self.enter(now, Mode::Cruise { until: self.round.count + 3 + spread });
+            }
+            Mode::Drain | Mode::Down => {}
+            Mode::Cruise { until } if self.round.count >= until => {
+                self.round.pushed = true;
+                self.bound = self.bound.saturating_add(self.bound / 8);
+                self.enter(now, Mode::Up);
+            }
+            Mode::Cruise { .. } => {}
+            Mode::Up => {
+                if elapsed >= self.min_rtt && (ack.in_flight >= self.product() * UP / 100 || ack.in_flight + self.mtu >= self.bound || elapsed >= 2*self.min_rtt) {
+                    self.enter(now, Mode::Down);
+                }
+            }
+            Mode::ProbeRtt { until } if now >= until => {
+                self.min_rtt_at = now;
+                let mode = if self.full_rounds >= FULL_ROUNDS { Mode::Cruise { until: self.round.count + 2 } } else { Mode::Startup };
+                self.enter(now, mode);
+            }
+            Mode::ProbeRtt { .. } => {}
+        }
+        let leave = now.since(self.min_rtt_at) > PROBE_RTT_EVERY && self.mode != Mode::Startup;
+        if leave && !matches!(self.mode, Mode::ProbeRtt { .. }) {
+            self.enter(now, Mode::ProbeRtt { until: now + PROBE_RTT_TIME.max(self.min_rtt) });
+        }
     }
 }
 
 impl Controller for RateBased {
     fn on_sent(&mut self, _now: Time, _bytes: u64, _in_flight: u64) {}
 
-    fn on_ack(&mut self, _ack: &AckSample) {}
+    fn on_ack(&mut self, ack: &AckSample) {
+        if ack.min_rtt < self.min_rtt || ack.rtt.is_some_and(|rtt| rtt <= self.min_rtt) {
+            self.min_rtt_at = ack.now;
+        }
+        self.min_rtt = ack.min_rtt;
+        if let Some(rtt) = ack.rtt {
+            self.round.min_rtt = self.round.min_rtt.min(rtt);
+        }
+        if let Some(sample) = &ack.rate {
+            let rate = sample.rate();
+            self.round.app_limited |= sample.app_limited;
+            if !sample.app_limited || rate > self.rate {
+                let slot = &mut self.rates[self.round.count as usize % RATE_ROUNDS];
+                *slot = rate.max(*slot);
+                self.rate = self.rate.max(rate);
+            }
+            if sample.prior_delivered >= self.round.end {
+                self.end_round(ack);
+            }
+        }
+        self.turn(ack);
+        let least = MIN_PACKETS * self.mtu;
+        let allowance = ACK_ALLOWANCE * self.mtu;
+        self.window = match self.mode {
+            Mode::Startup => {
+                let target = self.product() * STARTUP_WINDOW / 100 + allowance;
+                let quiet = self.round.min_rtt <= self.min_rtt + self.min_rtt / 8;
+                if self.round.count <= 1 && quiet {
+                    self.window + FIRST_GROWTH * ack.acked
+                } else if self.window < target {
+                    self.window + ack.acked
+                } else {
+                    self.window
+                }
+            }
+            Mode::ProbeRtt { .. } => (self.product() / 2).max(least),
+            _ => (self.product() * STEADY_WINDOW / 100 + allowance).min(self.bound).max(least),
+        };
+        self.round.pushed |= self.pacing_gain() > 100;
+    }
 
-    fn on_loss(&mut self, _loss: &LossSample) {}
+    fn on_loss(&mut self, loss: &LossSample) {
+        self.round.lost += loss.lost;
+        self.round.in_flight = self.round.in_flight.max(loss.in_flight_then);
+    }
 
-    fn on_spurious_loss(&mut self, _bytes: u64) {}
+    fn on_spurious_loss(&mut self, bytes: u64) {
+        self.round.lost = self.round.lost.saturating_sub(bytes);
+    }
 
     fn window(&self) -> u64 {
-        64 * self.mtu
+        self.window
     }
 
     fn pacing_rate(&self) -> Option<u64> {
-        None
+        let rate = match self.mode {
+            Mode::Startup => self.window.saturating_mul(1_000_000) / (self.min_rtt.as_micros() as u64).max(1),
+            _ => self.path_rate(),
+        };
+        Some((rate.saturating_mul(self.pacing_gain()) / 100).max(self.mtu))
+    }
+}
+#[cfg(test)]
+impl RateBased {
+    pub(crate) fn trace(&self) -> std::string::String {
+        std::format!("{:?} rate={:.1} bdp={} win={} bound={} noise={} min={:?} round={}", self.mode, self.rate as f64 * 8e-6, self.product(), self.window, self.bound as i64, self.noise, self.min_rtt, self.round.count)
     }
 }

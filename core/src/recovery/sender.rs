@@ -407,3 +407,9 @@ impl<T> Recovery<T> {
         self.acked.raise_floor(self.packets.first().unwrap_or(self.next_number));
     }
 }
+#[cfg(test)]
+impl<T> Recovery<T> {
+    pub(crate) fn trace(&self) -> std::string::String {
+        std::format!("in_flight={} rtt={:?} {}", self.in_flight, self.rtt.latest(), match &self.congestion { Congestion::RateBased(c) => c.trace(), _ => Default::default() })
+    }
+}

@@ -1,0 +1,338 @@
+//! Flows over a shared path: senders with [`Recovery`], receivers with [`AckTracker`].
+
+use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::ops::Range;
+use core::time::Duration;
+
+use super::network::{Channel, Conditions};
+use crate::recovery::{AckTracker, Asks, Fate, PathView, Permit, Recovery, Redundancy, Settings};
+use crate::time::Time;
+
+/// What a datagram costs beside its payload: headers of IP and UDP, and ours.
+const OVERHEAD: u64 = 28 + 28;
+/// Bytes of the largest packet on the wire.
+pub(super) const MTU: u64 = 1428;
+/// Bytes of payload in it.
+pub(super) const PAYLOAD: u64 = MTU - OVERHEAD;
+const ACK_DELAY: Duration = Duration::from_millis(25);
+
+/// What a sender has to send: messages of one size, written at once or at an interval.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Workload {
+    pub(super) messages: u32,
+    pub(super) size: u64,
+    /// Microseconds.
+    pub(super) interval: u64,
+    pub(super) start: u64,
+    /// Bytes that may be repeated for a hundred fresh ones.
+    pub(super) redundancy: Option<u32>,
+}
+
+impl Workload {
+    /// As many full packets as 10 MiB fill.
+    pub(super) fn bulk() -> Workload {
+        let messages = (10_u64 << 20).div_ceil(PAYLOAD) as u32;
+        Workload { messages, size: PAYLOAD, interval: 0, start: 0, redundancy: None }
+    }
+
+    /// 1,000 messages of 200 bytes each second.
+    pub(super) fn stream(seconds: u32) -> Workload {
+        Workload { messages: 1000 * seconds, size: 200, interval: 1000, start: 0, redundancy: None }
+    }
+
+    fn written_at(&self, message: u32) -> u64 {
+        self.start + u64::from(message) * self.interval
+    }
+}
+
+/// Messages in a packet: some again, some for the first time or the only ones.
+type Carried = [Range<u32>; 2];
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Wire {
+    Data { number: u64, soon: bool, first: u32, split: u32, end: u32, again: (u32, u32) },
+    Ack { delay: u64, ranges: Vec<(u64, u64)> },
+}
+
+/// One sender and its receiver.
+#[derive(Clone, Debug)]
+pub(super) struct Flow {
+    pub(super) workload: Workload,
+    pub(super) recovery: Recovery<Carried>,
+    redundancy: Option<Redundancy>,
+    tracker: AckTracker,
+    /// Messages written and sent once.
+    fresh: u32,
+    /// Ranges to be sent again.
+    again: VecDeque<Range<u32>>,
+    confirmed: Vec<bool>,
+    probes: usize,
+    paced_until: u64,
+    /// When each message arrived.
+    pub(super) arrived: Vec<Option<u64>>,
+    pub(super) missing: u32,
+    /// Packets sent by the sender and by the receiver, and their bytes.
+    pub(super) packets: u64,
+    pub(super) acks: u64,
+    pub(super) data_bytes: u64,
+    pub(super) ack_bytes: u64,
+    pub(super) lost: u64,
+    pub(super) found: u64,
+    pub(super) duplicates: u64,
+}
+
+impl Flow {
+    pub(super) fn new(workload: Workload, settings: &Settings) -> Flow {
+        Flow {
+            workload,
+            recovery: Recovery::new(Time::from_micros(workload.start), settings),
+            redundancy: workload.redundancy.map(Redundancy::new),
+            tracker: AckTracker::new(ACK_DELAY),
+            fresh: 0,
+            again: VecDeque::new(),
+            confirmed: vec![false; workload.messages as usize],
+            probes: 0,
+            paced_until: u64::MAX,
+            arrived: vec![None; workload.messages as usize],
+            missing: workload.messages,
+            packets: 0,
+            acks: 0,
+            data_bytes: 0,
+            ack_bytes: 0,
+            lost: 0,
+            found: 0,
+            duplicates: 0,
+        }
+    }
+
+    fn written(&self, now: u64) -> u32 {
+        let Workload { messages, interval, start, .. } = self.workload;
+        match now.checked_sub(start) {
+            None => 0,
+            Some(elapsed) => match elapsed.checked_div(interval) {
+                None => messages,
+                Some(written) => messages.min(written as u32 + 1),
+            },
+        }
+    }
+
+    fn deadline(&self) -> u64 {
+        let fresh =
+            if self.fresh < self.workload.messages { self.workload.written_at(self.fresh) } else { u64::MAX };
+        let blocked = self.paced_until == 0;
+        let data = if blocked {
+            u64::MAX
+        } else if self.paced_until < u64::MAX {
+            self.paced_until
+        } else {
+            fresh
+        };
+        data.min(self.recovery.poll_timeout().as_micros()).min(self.tracker.due().as_micros())
+    }
+
+    /// Sends what may be sent.
+    fn pump(&mut self, at: u64, mut send: impl FnMut(Wire, u64)) {
+        let now = Time::from_micros(at);
+        self.recovery.on_timeout(now, settle(&mut self.again, &mut self.confirmed, &mut self.lost, &mut self.found));
+        self.paced_until = u64::MAX;
+        let per_packet = (PAYLOAD / self.workload.size) as u32;
+        loop {
+            while self.again.front().is_some_and(|range| range.clone().all(|message| self.confirmed[message as usize])) {
+                self.again.pop_front();
+            }
+            let written = self.written(at);
+            let idle = self.again.is_empty() && self.fresh == written;
+            if idle && !self.recovery.probe_due() {
+                if self.recovery.permit(now) == Permit::Now {
+                    self.recovery.on_app_limited();
+                }
+                break;
+            }
+            match self.recovery.permit(now) {
+                Permit::Now => {}
+                Permit::At(time) => {
+                    self.paced_until = time.as_micros();
+                    break;
+                }
+                Permit::Blocked => {
+                    self.paced_until = 0;
+                    break;
+                }
+            }
+            let mut again = 0..0;
+            if let Some(range) = self.again.pop_front() {
+                again = range;
+            } else if idle {
+                let tail: Vec<Range<u32>> = self.recovery.unacknowledged().flatten().cloned().collect();
+                again = tail[self.probes % tail.len()].clone();
+                self.probes += 1;
+            }
+            let room = per_packet - again.len() as u32;
+            let end = written.min(self.fresh + room);
+            let mut first = self.fresh;
+            if let Some(redundancy) = &self.redundancy {
+                let path = PathView {
+                    loss_millionths: self.recovery.loss_millionths(),
+                    in_flight_packets: self.recovery.in_flight_packets(),
+                    congested: self.recovery.is_congested(now),
+                };
+                let fresh = end - first;
+                let spare = u64::from(room - fresh) * self.workload.size;
+                let repeated = if fresh > 0 { redundancy.repeat(&path, spare as usize) as u64 } else { 0 };
+                first -= (first).min((repeated / self.workload.size) as u32);
+            }
+            let split = self.fresh;
+            self.fresh = end;
+            if let Some(redundancy) = &mut self.redundancy {
+                let size = self.workload.size as usize;
+                redundancy.on_sent((end - split) as usize * size, (split - first) as usize * size);
+            }
+            let last = self.again.is_empty() && self.fresh == written;
+            let soon = self.recovery.asks_ack(now, last);
+            let number = self.recovery.next_number();
+            let bytes = OVERHEAD + (u64::from(end - first) + again.len() as u64) * self.workload.size;
+            self.packets += 1;
+            self.data_bytes += bytes;
+            self.recovery.on_sent(now, bytes, soon, [again.clone(), first..end]);
+            send(Wire::Data { number, soon, first, split, end, again: (again.start, again.end) }, bytes);
+        }
+    }
+
+    fn acknowledge(&mut self, at: u64, mut send: impl FnMut(Wire, u64)) {
+        let now = Time::from_micros(at);
+        if now >= self.tracker.due() {
+            let ranges: Vec<_> = self.tracker.ranges().map(|range| (range.start, range.end)).collect();
+            let bytes = 28 + 20 + 2 * ranges.len() as u64;
+            let delay = self.tracker.delay(now).as_micros() as u64;
+            self.tracker.on_ack_sent();
+            self.acks += 1;
+            self.ack_bytes += bytes;
+            send(Wire::Ack { delay, ranges }, bytes);
+        }
+    }
+
+    fn arrive(&mut self, at: u64, wire: Wire) {
+        let now = Time::from_micros(at);
+        match wire {
+            Wire::Data { number, soon, first, end, again, .. } => {
+                if self.tracker.is_duplicate(number) {
+                    self.duplicates += 1;
+                    return;
+                }
+                self.tracker.on_received(now, number, if soon { Asks::AckSoon } else { Asks::Ack });
+                for message in (again.0..again.1).chain(first..end) {
+                    let arrived = &mut self.arrived[message as usize];
+                    if arrived.is_none() {
+                        *arrived = Some(at);
+                        self.missing -= 1;
+                    }
+                }
+            }
+            Wire::Ack { delay, ranges } => {
+                let ranges = ranges.into_iter().map(|(start, end)| start..end);
+                let settle = settle(&mut self.again, &mut self.confirmed, &mut self.lost, &mut self.found);
+                self.recovery.on_ack(now, Duration::from_micros(delay), ranges, settle).unwrap();
+            }
+        }
+    }
+
+    /// When the last message had arrived, in microseconds from the start.
+    pub(super) fn completion(&self) -> u64 {
+        self.arrived.iter().map(|at| at.expect("all arrived")).max().unwrap() - self.workload.start
+    }
+
+    /// The time from write to delivery in order that 99 % of the messages do not exceed, in microseconds.
+    pub(super) fn latency_p99(&self) -> u64 {
+        latency_p99(&self.workload, &self.arrived)
+    }
+
+    /// Bytes delivered in the time.
+    pub(super) fn delivered_in(&self, times: Range<u64>) -> u64 {
+        self.arrived.iter().flatten().filter(|at| times.contains(at)).count() as u64 * self.workload.size
+    }
+}
+
+pub(super) fn latency_p99(workload: &Workload, arrived: &[Option<u64>]) -> u64 {
+    let mut delivered = 0;
+    let mut latencies: Vec<u64> = (0..)
+        .zip(arrived)
+        .map(|(message, at)| {
+            delivered = delivered.max(at.expect("all arrived"));
+            delivered - workload.written_at(message)
+        })
+        .collect();
+    latencies.sort_unstable();
+    latencies[latencies.len() * 99 / 100]
+}
+
+/// Sees to it that what is lost is sent again.
+fn settle(
+    again: &mut VecDeque<Range<u32>>,
+    confirmed: &mut [bool],
+    lost: &mut u64,
+    found: &mut u64,
+) -> impl FnMut(Fate, &Carried) {
+    move |fate, carried| match fate {
+        Fate::Lost => {
+            *lost += 1;
+            again.extend(carried.iter().filter(|range| !range.is_empty()).cloned());
+        }
+        Fate::Acked | Fate::Found => {
+            *found += u64::from(fate == Fate::Found);
+            carried.iter().flat_map(|range| range.clone()).for_each(|message| confirmed[message as usize] = true);
+        }
+    }
+}
+
+/// Flows on one path.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) there: Channel,
+    pub(super) back: Channel,
+    pub(super) flows: Vec<Flow>,
+    under_way: BinaryHeap<Reverse<(u64, u64, usize, Wire)>>,
+    events: u64,
+    pub(super) now: u64,
+}
+
+impl Path {
+    pub(super) fn new(there: Conditions, back: Conditions, seed: u64, flows: Vec<Flow>) -> Path {
+        let (there, back) = (Channel::new(there, seed), Channel::new(back, !seed));
+        Path { there, back, flows, under_way: BinaryHeap::new(), events: 0, now: 0 }
+    }
+
+    /// Runs until all messages have arrived or the time is over.
+    pub(super) fn run(&mut self, until: u64) {
+        while self.flows.iter().any(|flow| flow.missing > 0) && self.now < until {
+            let arrival = self.under_way.peek().map_or(u64::MAX, |Reverse((at, ..))| *at);
+            let next = self.flows.iter().map(Flow::deadline).min().unwrap().min(arrival);
+            assert!(next < u64::MAX, "nothing will ever happen again");
+            self.now = self.now.max(next);
+            if arrival <= self.now {
+                let Reverse((_, _, flow, wire)) = self.under_way.pop().unwrap();
+                self.flows[flow].arrive(self.now, wire);
+            }
+            for (index, flow) in self.flows.iter_mut().enumerate() {
+                let (now, events, under_way) = (self.now, &mut self.events, &mut self.under_way);
+                flow.pump(now, |wire, bytes| {
+                    self.there.carry(now, bytes, |at| {
+                        *events += 1;
+                        under_way.push(Reverse((at, *events, index, wire.clone())));
+                    });
+                });
+                flow.acknowledge(now, |wire, bytes| {
+                    self.back.carry(now, bytes, |at| {
+                        *events += 1;
+                        under_way.push(Reverse((at, *events, index, wire.clone())));
+                    });
+                });
+            }
+        }
+    }
+}
+impl Path {
+    pub(super) fn queue(&self, now: u64) -> u64 { self.there.queue(now) }
+}

@@ -1,0 +1,73 @@
+use std::println;
+use alloc::vec;
+use core::time::Duration;
+
+use super::flow::*;
+use super::network::*;
+use super::oracle::*;
+use crate::recovery::Settings;
+
+fn settings() -> Settings {
+    Settings { mtu: MTU, peer_ack_delay: Duration::from_millis(25), handshake_rtt: Some(Duration::from_millis(50)), fixed_window: None }
+}
+
+#[test]
+fn bulk_table() {
+    let jitter = std::env::var("JITTER").is_ok();
+    for loss in [0, 1, 5, 10] {
+        let n = 10;
+        let mut total = [0.0; 8];
+        for seed in 0..n {
+            let w = Workload::bulk();
+            let o = oracle(&w, loss, seed);
+            let mut c = Conditions::usual(loss);
+            if jitter { c.late = (20_000, 5000); }
+            let mut path = Path::new(c, Conditions::usual(loss), seed, vec![Flow::new(w, &settings())]);
+            path.run(30_000_000);
+            let f = &path.flows[0];
+            for (t, v) in total.iter_mut().zip([f.completion() as f64, o.completion as f64, f.packets as f64 / o.packets as f64,
+                (f.data_bytes + f.ack_bytes) as f64 / (o.packets * MTU) as f64, f.lost as f64, f.found as f64, f.acks as f64, path.there.overflows as f64]) { *t += v / n as f64; }
+        }
+        println!("loss {loss}: {:.0} / {:.0} = {:.3} rest {:.3?}", total[0], total[1], total[0] / total[1], &total[2..]);
+    }
+}
+
+#[test]
+fn stream_table() {
+    for redundancy in [None, Some(200)] {
+    for loss in [0, 1, 5, 10] {
+        for seed in 0..3 {
+            let mut w = Workload::stream(60);
+            let o = oracle(&w, loss, seed);
+            w.redundancy = redundancy;
+            let c = Conditions::usual(loss);
+            let mut path = Path::new(c, c, seed, vec![Flow::new(w, &settings())]);
+            path.run(300_000_000);
+            let f = &path.flows[0];
+            println!("stream {redundancy:?} loss {loss} seed {seed}: {} / {} = {:.3}, acks {:.3} wire {:.2} (with acks {:.2}) packets {} lost {} found {}", f.latency_p99(), o.latency_p99,
+                f.latency_p99() as f64 / o.latency_p99 as f64, f.acks as f64 / w.messages as f64, f.data_bytes as f64 / (w.messages as f64 * 200.0), (f.ack_bytes + f.data_bytes) as f64 / (w.messages as f64 * 200.0), f.packets, f.lost, f.found);
+        }
+    }
+    }
+}
+
+#[test]
+fn trace() {
+    let get = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let loss = get("LOSS", 0);
+    let c = Conditions::usual(loss);
+    let n = get("FLOWS", 1);
+    let flows = (0..n).map(|i| { let mut w = Workload::bulk(); w.messages *= get("TIMES", 1) as u32; w.start = i * get("START", 0) * 1000; Flow::new(w, &settings()) }).collect();
+    let mut path = Path::new(c, c, get("SEED", 0), flows);
+    let step = get("STEP", 25_000);
+    let mut t = step;
+    while path.flows.iter().any(|f| f.missing > 0) && t < get("UNTIL", 3_000_000) {
+        path.run(t);
+        println!("t={t} queue={:.2} over={}", path.queue(t) as f64 / 625000.0, path.there.overflows);
+        for f in &path.flows {
+            println!("   {:.2} Mbit/s {}", f.delivered_in(t - step..t) as f64 * 8.0 / step as f64, f.recovery.trace());
+        }
+        t += step;
+    }
+    println!("{:?}", path.flows.iter().map(|f| (f.missing == 0).then(|| f.completion())).collect::<alloc::vec::Vec<_>>());
+}
