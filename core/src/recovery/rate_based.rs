@@ -13,7 +13,7 @@ const MIN_PACKETS: u64 = 16;
 /// Packets beyond the model, as an ACK comes only for so many.
 const ACK_ALLOWANCE: u64 = 8;
 /// Rounds for which a rate is believed.
-const RATE_ROUNDS: usize = 10;
+const RATE_ROUNDS: usize = 7;
 /// Rounds of little growth after which the path counts as full.
 const FULL_ROUNDS: u32 = 3;
 /// How often all flows leave the path, so that its smallest round trip can be seen, and for how long.
@@ -21,6 +21,9 @@ const PROBE_RTT_EVERY: Duration = Duration::from_secs(5);
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
 /// What part of a round may be lost, in millionths, beside what is lost anyway, before the queue counts as overflowing.
 const LOSS_BOUND: u64 = 20_000;
+const STARTUP_LOSS_BOUND: u64 = 100_000;
+/// Packets after which those before count half.
+const NOISE_MEMORY: u64 = 2048;
 /// Loss that never is taken for anything but overflow, in millionths.
 const MOST_NOISE: u64 = 200_000;
 
@@ -67,8 +70,9 @@ pub(crate) struct RateBased {
     window: u64,
     /// No more may be in flight, after an overflow.
     bound: u64,
-    /// Part of packets lost by the path itself, in millionths.
-    noise: u64,
+    /// Bytes lost, and bytes lost or delivered, of late and while the path was not full.
+    quiet_lost: u64,
+    quiet_total: u64,
     round: Round,
     /// The rate when the path last seemed to get faster, and rounds since.
     full_rate: u64,
@@ -110,7 +114,8 @@ impl RateBased {
             min_rtt_at: now,
             window: INITIAL_PACKETS * mtu,
             bound: u64::MAX,
-            noise: 0,
+            quiet_lost: 0,
+            quiet_total: 0,
             round: Round::new(0, 0),
             full_rate: 0,
             full_rounds: 0,
@@ -119,7 +124,12 @@ impl RateBased {
 
     /// The rate to send at so that the path is just full, in bytes per second: what is delivered and what is lost anyway.
     fn path_rate(&self) -> u64 {
-        self.rate.saturating_mul(1_000_000) / (1_000_000 - self.noise)
+        self.rate.saturating_mul(1_000_000) / (1_000_000 - self.noise())
+    }
+
+    /// The part of packets that the path itself loses, in millionths.
+    fn noise(&self) -> u64 {
+        (self.quiet_lost.saturating_mul(1_000_000) / self.quiet_total.max(64 * self.mtu)).min(MOST_NOISE)
     }
 
     /// The bandwidth-delay product.
@@ -143,22 +153,31 @@ impl RateBased {
     }
 
     fn end_round(&mut self, ack: &AckSample) {
-        let delivered = ack.delivered - self.round.began;
-        let lost = self.round.lost * 1_000_000 / (delivered + self.round.lost).max(1);
+        let total = ack.delivered - self.round.began + self.round.lost;
         let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8 + Duration::from_millis(1);
-        let overflow = queued && lost > self.noise + LOSS_BOUND && self.round.in_flight > self.product();
+        let bound = if self.mode == Mode::Startup { STARTUP_LOSS_BOUND } else { LOSS_BOUND };
+        // What may be lost in packets, with room for chance.
+        let expected = total / self.mtu * (self.noise() + bound) / 1_000_000;
+        let overflow = queued
+            && self.round.lost / self.mtu > expected + 2 * expected.isqrt() + 2
+            && self.round.in_flight > self.product();
         if overflow {
-            let least = self.product().max(MIN_PACKETS * self.mtu);
+            let least = (self.product() * UP / 100).max(MIN_PACKETS * self.mtu);
             self.bound = (self.round.in_flight.min(self.bound) * LESS / 100).max(least);
-        } else if !queued && !self.round.pushed {
-            self.noise = ((3 * self.noise + lost) / 4).min(MOST_NOISE);
+        } else if !queued && (!self.round.pushed || (self.mode == Mode::Startup && self.round.count < 3)) {
+            self.quiet_lost += self.round.lost;
+            self.quiet_total += total;
+            if self.quiet_total > NOISE_MEMORY * self.mtu {
+                self.quiet_lost /= 2;
+                self.quiet_total /= 2;
+            }
         }
         if self.mode == Mode::Startup && !self.round.app_limited {
             if self.rate >= self.full_rate * 5 / 4 && !overflow {
                 self.full_rate = self.rate;
                 self.full_rounds = 0;
             } else {
-                self.full_rounds += if queued || overflow { FULL_ROUNDS } else { 1 };
+                self.full_rounds += if overflow { FULL_ROUNDS } else if queued { 2 } else { 1 };
             }
         }
         let count = self.round.count + 1;
@@ -175,12 +194,12 @@ impl RateBased {
             Mode::Startup => {}
             Mode::Drain | Mode::Down if ack.in_flight <= self.product() => {
                 let spread = now.as_micros().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 62;
-                self.enter(now, Mode::Cruise { until: self.round.count + 3 + spread });
+                self.enter(now, Mode::Cruise { until: self.round.count + 2 + spread });
             }
             Mode::Drain | Mode::Down => {}
             Mode::Cruise { until } if self.round.count >= until => {
                 self.round.pushed = true;
-                self.bound = self.bound.saturating_add(self.bound / 8);
+                self.bound = self.bound.saturating_add(self.bound / 4);
                 self.enter(now, Mode::Up);
             }
             Mode::Cruise { .. } => {}
@@ -207,10 +226,10 @@ impl Controller for RateBased {
     fn on_sent(&mut self, _now: Time, _bytes: u64, _in_flight: u64) {}
 
     fn on_ack(&mut self, ack: &AckSample) {
-        if ack.min_rtt < self.min_rtt || ack.rtt.is_some_and(|rtt| rtt <= self.min_rtt) {
+        self.min_rtt = ack.min_rtt;
+        if ack.rtt.is_some_and(|rtt| rtt <= self.min_rtt + self.min_rtt / 16) {
             self.min_rtt_at = ack.now;
         }
-        self.min_rtt = ack.min_rtt;
         if let Some(rtt) = ack.rtt {
             self.round.min_rtt = self.round.min_rtt.min(rtt);
         }
@@ -271,6 +290,6 @@ impl Controller for RateBased {
 #[cfg(test)]
 impl RateBased {
     pub(crate) fn trace(&self) -> std::string::String {
-        std::format!("{:?} rate={:.1} bdp={} win={} bound={} noise={} min={:?} round={}", self.mode, self.rate as f64 * 8e-6, self.product(), self.window, self.bound as i64, self.noise, self.min_rtt, self.round.count)
+        std::format!("{:?} rate={:.1} bdp={} win={} bound={} noise={} min={:?} round={}", self.mode, self.rate as f64 * 8e-6, self.product(), self.window, self.bound as i64, self.noise(), self.min_rtt, self.round.count)
     }
 }

@@ -8,15 +8,15 @@ use crate::time::Time;
 const INITIAL: Duration = Duration::from_millis(333);
 /// No timer is finer than this (RFC 9002 §6.1.2).
 pub(super) const GRANULARITY: Duration = Duration::from_millis(1);
-/// How long the smallest round-trip time is believed when none so small is measured again.
-pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(10);
+/// The smallest round-trip time is that of one to two such times.
+const MIN_PERIOD: Duration = Duration::from_secs(5);
 
 /// An estimate of a path's round-trip time.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Rtt {
-    /// The smallest sample of late, as measured: the peer's delay is not taken off.
-    min: Duration,
-    min_at: Time,
+    /// The smallest sample of this period and of the one before, as measured: the peer's delay is not taken off.
+    min: [Duration; 2],
+    period: Time,
     latest: Duration,
     smoothed: Duration,
     variation: Duration,
@@ -27,8 +27,8 @@ impl Rtt {
     /// An estimate that starts from `first`, measured by a handshake, if there was one.
     pub(crate) fn new(now: Time, first: Option<Duration>) -> Rtt {
         let mut rtt = Rtt {
-            min: Duration::MAX,
-            min_at: now,
+            min: [Duration::MAX; 2],
+            period: now,
             latest: INITIAL,
             smoothed: INITIAL,
             variation: INITIAL / 2,
@@ -45,9 +45,9 @@ impl Rtt {
         self.measured
     }
 
-    /// The smallest round trip of the last ten seconds; the smoothed one before any was measured.
+    /// The smallest round trip of the last five to ten seconds; a guess before any was measured.
     pub(crate) fn min(&self) -> Duration {
-        self.min.min(self.smoothed.max(self.latest))
+        if self.measured { self.min[0].min(self.min[1]) } else { INITIAL }
     }
 
     pub(crate) fn latest(&self) -> Duration {
@@ -67,12 +67,14 @@ impl Rtt {
     /// `ack_delay`; the caller has limited this to what the peer may do.
     pub(crate) fn on_sample(&mut self, now: Time, sample: Duration, ack_delay: Duration) {
         self.latest = sample;
-        if sample <= self.min || now.since(self.min_at) > MIN_LIFETIME {
-            self.min = sample;
-            self.min_at = now;
+        if now.since(self.period) >= MIN_PERIOD {
+            self.min = [Duration::MAX, self.min[0]];
+            self.period = now;
         }
+        self.min[0] = self.min[0].min(sample);
         // A delay that would take the sample below the smallest one is not believed.
-        let adjusted = if sample >= self.min + ack_delay { sample - ack_delay } else { sample };
+        let believed = sample >= self.min[0].min(self.min[1]) + ack_delay;
+        let adjusted = if believed { sample - ack_delay } else { sample };
         if self.measured {
             let deviation = self.smoothed.abs_diff(adjusted);
             self.variation = (3 * self.variation + deviation) / 4;

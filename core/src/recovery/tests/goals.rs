@@ -71,3 +71,19 @@ fn trace() {
     }
     println!("{:?}", path.flows.iter().map(|f| (f.missing == 0).then(|| f.completion())).collect::<alloc::vec::Vec<_>>());
 }
+
+#[test]
+fn fair_table() {
+    for loss in [0, 1, 5] {
+        for start in [0, 20_000, 200_000, 700_000, 2_000_000] {
+            let c = Conditions::usual(loss);
+            let flows = (0..2).map(|i| { let mut w = Workload::bulk(); w.messages *= 40; w.start = i * start; Flow::new(w, &settings()) }).collect();
+            let mut path = Path::new(c, c, start, flows);
+            path.run(start + 22_000_000);
+            let jain = |from: u64, to: u64| { let [a, b] = [0, 1].map(|i: usize| path.flows[i].delivered_in(start + from * 1_000_000..start + to * 1_000_000) as f64);
+                (a + b) * (a + b) / (2.0 * (a * a + b * b)) };
+            let total: u64 = path.flows.iter().map(|f| f.delivered_in(start + 2_000_000..start + 22_000_000)).sum();
+            println!("loss {loss} start {start}: 0-2 {:.3} 2-4 {:.3} 4-8 {:.3} 8-12 {:.3} 12-16 {:.3} 16-22 {:.3} all {:.3} util {:.3} overflow {}", jain(0, 2), jain(2, 4), jain(4, 8), jain(8, 12), jain(12, 16), jain(16, 22), jain(0, 22), total as f64 * 8.0 / 20e8, path.there.overflows);
+        }
+    }
+}
