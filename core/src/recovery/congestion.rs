@@ -35,6 +35,8 @@ pub(crate) trait Controller {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct AckSample {
     pub(crate) now: Time,
+    /// When the newest packet left that it acknowledges first.
+    pub(crate) sent: Time,
     /// Bytes that it acknowledges first.
     pub(crate) acked: u64,
     /// Bytes that were in flight before it, and still are.
@@ -53,6 +55,8 @@ pub(crate) struct AckSample {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct LossSample {
     pub(crate) now: Time,
+    /// When the newest of them left.
+    pub(crate) sent: Time,
     /// Their bytes.
     pub(crate) lost: u64,
     /// Bytes in flight just after the newest of them left.
@@ -72,7 +76,7 @@ impl Congestion {
     pub(super) fn new(now: Time, settings: &Settings, rtt: &Rtt) -> Congestion {
         match settings.fixed_window {
             Some(bytes) => Congestion::FixedWindow(FixedWindow::new(bytes)),
-            None => Congestion::RateBased(Box::new(RateBased::new(now, settings.mtu, rtt))),
+            None => Congestion::RateBased(Box::new(RateBased::new(now, settings, rtt))),
         }
     }
 

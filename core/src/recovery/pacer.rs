@@ -7,7 +7,7 @@ use crate::time::Time;
 /// Bytes are counted in millionths, so that a rate in bytes per second and a time in microseconds multiply to them.
 const MICRO: u64 = 1_000_000;
 /// Packets that may leave at once however slow the path is.
-const MIN_BURST_PACKETS: u64 = 10;
+const MIN_BURST_PACKETS: u64 = 4;
 /// What may leave at once, as time at the pacing rate: no adapter wakes more often.
 const BURST: u64 = 1000;
 

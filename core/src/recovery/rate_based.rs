@@ -4,12 +4,13 @@ use core::time::Duration;
 
 use super::congestion::{AckSample, Controller, LossSample};
 use super::rtt::Rtt;
+use super::sender::Settings;
 use crate::time::Time;
 
 /// Packets in the first round trip.
 const INITIAL_PACKETS: u64 = 64;
-/// Packets that may be in flight however little the path carries: enough for an ACK that waits for eight.
-const MIN_PACKETS: u64 = 16;
+/// Packets that may be in flight however little the path carries: RFC 9002 §7.2 has two.
+const MIN_PACKETS: u64 = 4;
 /// Packets beyond the model, as an ACK comes only for so many.
 const ACK_ALLOWANCE: u64 = 8;
 /// Rounds for which a rate is believed.
@@ -23,7 +24,7 @@ const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
 const LOSS_BOUND: u64 = 20_000;
 const STARTUP_LOSS_BOUND: u64 = 100_000;
 /// Packets after which those before count half.
-const NOISE_MEMORY: u64 = 2048;
+const NOISE_MEMORY: u64 = 512;
 /// Loss that never is taken for anything but overflow, in millionths.
 const MOST_NOISE: u64 = 200_000;
 
@@ -35,6 +36,7 @@ const UP: u64 = 125;
 const DOWN: u64 = 80;
 const FIRST_GROWTH: u64 = 3;
 const STEADY_WINDOW: u64 = 200;
+const LEAST_BOUND: u64 = 110;
 const LESS: u64 = 85;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +62,7 @@ enum Mode {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct RateBased {
     mtu: u64,
+    peer_ack_delay: Duration,
     mode: Mode,
     since: Time,
     /// The highest rate of each of the last rounds, in bytes per second.
@@ -73,6 +76,10 @@ pub(crate) struct RateBased {
     /// Bytes lost, and bytes lost or delivered, of late and while the path was not full.
     quiet_lost: u64,
     quiet_total: u64,
+    /// Bytes lost since the last ACK that may have been lost by the path itself.
+    lost: u64,
+    /// The last time in which less was sent than the path had delivered.
+    quiet: (Time, Time),
     round: Round,
     /// The rate when the path last seemed to get faster, and rounds since.
     full_rate: u64,
@@ -103,9 +110,11 @@ impl Round {
 }
 
 impl RateBased {
-    pub(super) fn new(now: Time, mtu: u64, rtt: &Rtt) -> RateBased {
+    pub(super) fn new(now: Time, settings: &Settings, rtt: &Rtt) -> RateBased {
+        let mtu = settings.mtu;
         RateBased {
             mtu,
+            peer_ack_delay: settings.peer_ack_delay,
             mode: Mode::Startup,
             since: now,
             rates: [0; RATE_ROUNDS],
@@ -116,6 +125,8 @@ impl RateBased {
             bound: u64::MAX,
             quiet_lost: 0,
             quiet_total: 0,
+            lost: 0,
+            quiet: (now, now),
             round: Round::new(0, 0),
             full_rate: 0,
             full_rounds: 0,
@@ -137,9 +148,33 @@ impl RateBased {
         self.path_rate().saturating_mul(self.min_rtt.as_micros() as u64) / 1_000_000
     }
 
+    /// What may be in flight beyond the model, as the peer may hold acknowledgements back.
+    fn allowance(&self) -> u64 {
+        let held_back = self.path_rate().saturating_mul(self.peer_ack_delay.as_micros() as u64) / 1_000_000;
+        held_back.min(ACK_ALLOWANCE * self.mtu)
+    }
+
     fn enter(&mut self, now: Time, mode: Mode) {
+        if matches!(self.mode, Mode::Drain | Mode::Down) {
+            self.quiet.1 = now;
+        }
+        if matches!(mode, Mode::Drain | Mode::Down) {
+            self.quiet = (now + self.min_rtt / 8, Time::MAX);
+        }
         self.mode = mode;
         self.since = now;
+    }
+
+    /// Whether a packet that left then did not compete with others of this flow, as far as that depends on the rate.
+    fn left_quietly(&self, sent: Time) -> bool {
+        self.mode == Mode::Startup || (self.quiet.0..self.quiet.1).contains(&sent)
+    }
+
+    /// Whether the queue was short when the packet passed it that is acknowledged: what got lost with it was not lost to the queue.
+    fn passed_quietly(&self, ack: &AckSample) -> bool {
+        let most = if self.mode == Mode::Startup { self.min_rtt / 16 } else { self.min_rtt / 4 };
+        let short = |rtt: Duration| rtt <= self.min_rtt + most + Duration::from_micros(100);
+        ack.rtt.is_some_and(short) && self.left_quietly(ack.sent)
     }
 
     fn pacing_gain(&self) -> u64 {
@@ -158,19 +193,11 @@ impl RateBased {
         let bound = if self.mode == Mode::Startup { STARTUP_LOSS_BOUND } else { LOSS_BOUND };
         // What may be lost in packets, with room for chance.
         let expected = total / self.mtu * (self.noise() + bound) / 1_000_000;
-        let overflow = queued
-            && self.round.lost / self.mtu > expected + 2 * expected.isqrt() + 2
+        let overflow = self.round.lost / self.mtu > expected + 2 * expected.isqrt() + 2
             && self.round.in_flight > self.product();
         if overflow {
-            let least = (self.product() * UP / 100).max(MIN_PACKETS * self.mtu);
+            let least = self.product() * LEAST_BOUND / 100 + self.allowance();
             self.bound = (self.round.in_flight.min(self.bound) * LESS / 100).max(least);
-        } else if !queued && (!self.round.pushed || (self.mode == Mode::Startup && self.round.count < 3)) {
-            self.quiet_lost += self.round.lost;
-            self.quiet_total += total;
-            if self.quiet_total > NOISE_MEMORY * self.mtu {
-                self.quiet_lost /= 2;
-                self.quiet_total /= 2;
-            }
         }
         if self.mode == Mode::Startup && !self.round.app_limited {
             if self.rate >= self.full_rate * 5 / 4 && !overflow {
@@ -180,10 +207,13 @@ impl RateBased {
                 self.full_rounds += if overflow { FULL_ROUNDS } else if queued { 2 } else { 1 };
             }
         }
-        let count = self.round.count + 1;
-        self.round = Round::new(count, ack.delivered);
-        self.rates[count as usize % RATE_ROUNDS] = 0;
-        self.rate = self.rates.iter().copied().max().unwrap_or(0);
+        // What the application limits says nothing about the path: then the older rates stand.
+        if !self.round.app_limited {
+            self.rates.rotate_right(1);
+            self.rates[0] = 0;
+            self.rate = self.rates.iter().copied().max().unwrap_or(0);
+        }
+        self.round = Round::new(self.round.count + 1, ack.delivered);
     }
 
     fn turn(&mut self, ack: &AckSample) {
@@ -237,17 +267,25 @@ impl Controller for RateBased {
             let rate = sample.rate();
             self.round.app_limited |= sample.app_limited;
             if !sample.app_limited || rate > self.rate {
-                let slot = &mut self.rates[self.round.count as usize % RATE_ROUNDS];
-                *slot = rate.max(*slot);
+                self.rates[0] = self.rates[0].max(rate);
                 self.rate = self.rate.max(rate);
             }
             if sample.prior_delivered >= self.round.end {
                 self.end_round(ack);
             }
         }
+        let lost = core::mem::take(&mut self.lost);
+        if self.passed_quietly(ack) {
+            self.quiet_lost += lost;
+            self.quiet_total += lost + ack.acked;
+            if self.quiet_total > NOISE_MEMORY * self.mtu {
+                self.quiet_lost /= 2;
+                self.quiet_total /= 2;
+            }
+        }
         self.turn(ack);
         let least = MIN_PACKETS * self.mtu;
-        let allowance = ACK_ALLOWANCE * self.mtu;
+        let allowance = self.allowance();
         self.window = match self.mode {
             Mode::Startup => {
                 let target = self.product() * STARTUP_WINDOW / 100 + allowance;
@@ -268,6 +306,9 @@ impl Controller for RateBased {
 
     fn on_loss(&mut self, loss: &LossSample) {
         self.round.lost += loss.lost;
+        if self.left_quietly(loss.sent) {
+            self.lost += loss.lost;
+        }
         self.round.in_flight = self.round.in_flight.max(loss.in_flight_then);
     }
 
@@ -282,6 +323,7 @@ impl Controller for RateBased {
     fn pacing_rate(&self) -> Option<u64> {
         let rate = match self.mode {
             Mode::Startup => self.window.saturating_mul(1_000_000) / (self.min_rtt.as_micros() as u64).max(1),
+            Mode::Drain | Mode::Down => self.rate,
             _ => self.path_rate(),
         };
         Some((rate.saturating_mul(self.pacing_gain()) / 100).max(self.mtu))

@@ -306,6 +306,7 @@ impl<T> Recovery<T> {
         let rate = self.delivery.sample(now, sent, &departure, self.rtt.min());
         self.congestion.on_ack(&AckSample {
             now,
+            sent,
             acked: self.delivery.delivered() - delivered,
             prior_in_flight,
             in_flight: self.in_flight,
@@ -362,7 +363,7 @@ impl<T> Recovery<T> {
     fn detect_losses(&mut self, now: Time, lowest: u64, fate: &mut impl FnMut(Fate, &T)) {
         self.loss_at = Time::MAX;
         let mut window = self.reordering.window(now, self.rtt.smoothed());
-        let (mut lost, mut in_flight_then) = (0, 0);
+        let mut loss = LossSample { now, sent: Time::ZERO, lost: 0, in_flight_then: 0 };
         while let Some(packet) = self.packets.undecided().filter(|packet| packet.number < self.acked_end) {
             if packet.number < lowest {
                 window = self.rtt.smoothed();
@@ -375,14 +376,15 @@ impl<T> Recovery<T> {
             packet.state = State::Lost;
             self.in_flight -= packet.bytes;
             self.in_flight_packets -= 1;
-            lost += packet.bytes;
-            in_flight_then = packet.in_flight;
+            loss.lost += packet.bytes;
+            loss.in_flight_then = packet.in_flight;
+            loss.sent = packet.sent;
             self.loss_rate.on_lost();
             fate(Fate::Lost, &packet.carried);
         }
-        if lost > 0 {
-            self.delivery.on_lost(lost);
-            self.congestion.on_loss(&LossSample { now, lost, in_flight_then });
+        if loss.lost > 0 {
+            self.delivery.on_lost(loss.lost);
+            self.congestion.on_loss(&loss);
         }
     }
 
@@ -393,7 +395,7 @@ impl<T> Recovery<T> {
         self.in_flight -= packet.bytes;
         self.in_flight_packets -= 1;
         self.delivery.on_lost(packet.bytes);
-        let loss = LossSample { now, lost: packet.bytes, in_flight_then: packet.in_flight };
+        let loss = LossSample { now, sent: packet.sent, lost: packet.bytes, in_flight_then: packet.in_flight };
         self.congestion.on_loss(&loss);
         self.loss_rate.on_lost();
         fate(Fate::Lost, &packet.carried);

@@ -55,7 +55,10 @@ fn stream_table() {
 fn trace() {
     let get = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let loss = get("LOSS", 0);
-    let c = Conditions::usual(loss);
+    let mut c = Conditions::usual(loss);
+    c.rate = get("RATE", 100_000_000);
+    c.delay = get("RTT", 50) * 500;
+    c.queue = (get("QUEUE", 100) * c.rate / 8 * get("RTT", 50) / 100_000).max(3*MTU);
     let n = get("FLOWS", 1);
     let flows = (0..n).map(|i| { let mut w = Workload::bulk(); w.messages *= get("TIMES", 1) as u32; w.start = i * get("START", 0) * 1000; Flow::new(w, &settings()) }).collect();
     let mut path = Path::new(c, c, get("SEED", 0), flows);
@@ -63,7 +66,7 @@ fn trace() {
     let mut t = step;
     while path.flows.iter().any(|f| f.missing > 0) && t < get("UNTIL", 3_000_000) {
         path.run(t);
-        println!("t={t} queue={:.2} over={}", path.queue(t) as f64 / 625000.0, path.there.overflows);
+        println!("t={t} queue={:.2} over={}", path.queue(t) as f64 / c.queue as f64, path.there.overflows);
         for f in &path.flows {
             println!("   {:.2} Mbit/s {}", f.delivered_in(t - step..t) as f64 * 8.0 / step as f64, f.recovery.trace());
         }
@@ -84,6 +87,32 @@ fn fair_table() {
                 (a + b) * (a + b) / (2.0 * (a * a + b * b)) };
             let total: u64 = path.flows.iter().map(|f| f.delivered_in(start + 2_000_000..start + 22_000_000)).sum();
             println!("loss {loss} start {start}: 0-2 {:.3} 2-4 {:.3} 4-8 {:.3} 8-12 {:.3} 12-16 {:.3} 16-22 {:.3} all {:.3} util {:.3} overflow {}", jain(0, 2), jain(2, 4), jain(4, 8), jain(8, 12), jain(12, 16), jain(16, 22), jain(0, 22), total as f64 * 8.0 / 20e8, path.there.overflows);
+        }
+    }
+}
+
+#[test]
+fn wide_table() {
+    let none = std::env::var("NOHAND").is_ok();
+    for (rate, rtt) in [(1, 50), (10, 50), (10, 10), (100, 5), (100, 200), (1000, 50), (1000, 1)] {
+        for queue in [10, 25, 100, 400] {
+            for loss in [0, 5] {
+                let bdp = rate * 1_000_000 / 8 * rtt / 1000;
+                let mut c = Conditions::usual(loss);
+                c.rate = rate * 1_000_000;
+                c.delay = rtt * 500;
+                c.queue = (bdp * queue / 100).max(3 * MTU);
+                let mut w = Workload::bulk();
+                let seconds = 4;
+                w.messages = (c.rate * seconds / 8 / MTU) as u32;
+                let mut s = settings();
+                s.handshake_rtt = (!none).then_some(Duration::from_millis(rtt));
+                let mut path = Path::new(c, c, 7, vec![Flow::new(w, &s)]);
+                path.run(200_000_000);
+                let f = &path.flows[0];
+                if f.missing > 0 { println!("rate {rate} rtt {rtt} queue {queue} loss {loss}: missing {}", f.missing); continue; }
+                println!("rate {rate} rtt {rtt} queue {queue} loss {loss}: {:.3} wire {:.3} overflow {:.3} found {}", f.completion() as f64 / (seconds as f64 * 1e6 / (1.0 - loss as f64 / 100.0) + rtt as f64 * 500.0), f.packets as f64 / w.messages as f64 * (1.0 - loss as f64 / 100.0), path.there.overflows as f64 / f.packets as f64, f.found);
+            }
         }
     }
 }
