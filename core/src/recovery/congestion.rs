@@ -6,15 +6,11 @@ use core::time::Duration;
 use super::delivery::RateSample;
 use super::fixed_window::FixedWindow;
 use super::rate_based::RateBased;
-use super::rtt::Rtt;
 use super::sender::Settings;
 use crate::time::Time;
 
 /// Decides how much may be in flight and how fast it leaves.
 pub(crate) trait Controller {
-    /// A packet of `bytes` left; `in_flight` counts it.
-    fn on_sent(&mut self, now: Time, bytes: u64, in_flight: u64);
-
     /// An ACK brought news. The losses that it reveals were told before.
     fn on_ack(&mut self, ack: &AckSample);
 
@@ -39,8 +35,7 @@ pub(crate) struct AckSample {
     pub(crate) sent: Time,
     /// Bytes that it acknowledges first.
     pub(crate) acked: u64,
-    /// Bytes that were in flight before it, and still are.
-    pub(crate) prior_in_flight: u64,
+    /// Bytes that are still in flight.
     pub(crate) in_flight: u64,
     /// All bytes acknowledged so far.
     pub(crate) delivered: u64,
@@ -73,10 +68,10 @@ pub(crate) enum Congestion {
 }
 
 impl Congestion {
-    pub(super) fn new(now: Time, settings: &Settings, rtt: &Rtt) -> Congestion {
+    pub(super) fn new(now: Time, settings: &Settings) -> Congestion {
         match settings.fixed_window {
             Some(bytes) => Congestion::FixedWindow(FixedWindow::new(bytes)),
-            None => Congestion::RateBased(Box::new(RateBased::new(now, settings, rtt))),
+            None => Congestion::RateBased(Box::new(RateBased::new(now, settings))),
         }
     }
 
@@ -96,10 +91,6 @@ impl Congestion {
 }
 
 impl Controller for Congestion {
-    fn on_sent(&mut self, now: Time, bytes: u64, in_flight: u64) {
-        self.controller_mut().on_sent(now, bytes, in_flight);
-    }
-
     fn on_ack(&mut self, ack: &AckSample) {
         self.controller_mut().on_ack(ack);
     }

@@ -1,7 +1,6 @@
 //! A congestion controller for links whose capacity is known and not shared.
 
 use super::congestion::{AckSample, Controller, LossSample};
-use crate::time::Time;
 
 /// A window that never changes, without pacing.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,8 +15,6 @@ impl FixedWindow {
 }
 
 impl Controller for FixedWindow {
-    fn on_sent(&mut self, _now: Time, _bytes: u64, _in_flight: u64) {}
-
     fn on_ack(&mut self, _ack: &AckSample) {}
 
     fn on_loss(&mut self, _loss: &LossSample) {}

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::time::Time;
 
 /// What is taken for the round-trip time before one was measured: RFC 9002 §6.2.2 asks for a third of a second.
-const INITIAL: Duration = Duration::from_millis(333);
+pub(super) const INITIAL_RTT: Duration = Duration::from_millis(333);
 /// No timer is finer than this (RFC 9002 §6.1.2).
 pub(super) const GRANULARITY: Duration = Duration::from_millis(1);
 /// The smallest round-trip time is that of one to two such times.
@@ -29,9 +29,9 @@ impl Rtt {
         let mut rtt = Rtt {
             min: [Duration::MAX; 2],
             period: now,
-            latest: INITIAL,
-            smoothed: INITIAL,
-            variation: INITIAL / 2,
+            latest: INITIAL_RTT,
+            smoothed: INITIAL_RTT,
+            variation: INITIAL_RTT / 2,
             measured: false,
         };
         if let Some(first) = first {
@@ -47,7 +47,7 @@ impl Rtt {
 
     /// The smallest round trip of the last five to ten seconds; a guess before any was measured.
     pub(crate) fn min(&self) -> Duration {
-        if self.measured { self.min[0].min(self.min[1]) } else { INITIAL }
+        if self.measured { self.min[0].min(self.min[1]) } else { INITIAL_RTT }
     }
 
     pub(crate) fn latest(&self) -> Duration {

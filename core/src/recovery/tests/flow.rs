@@ -120,8 +120,7 @@ impl Flow {
     }
 
     fn deadline(&self) -> u64 {
-        let fresh =
-            if self.fresh < self.workload.messages { self.workload.written_at(self.fresh) } else { u64::MAX };
+        let fresh = if self.fresh < self.workload.messages { self.workload.written_at(self.fresh) } else { u64::MAX };
         let blocked = self.paced_until == 0;
         let data = if blocked {
             u64::MAX
@@ -140,7 +139,8 @@ impl Flow {
         self.paced_until = u64::MAX;
         let per_packet = (PAYLOAD / self.workload.size) as u32;
         loop {
-            while self.again.front().is_some_and(|range| range.clone().all(|message| self.confirmed[message as usize])) {
+            while self.again.front().is_some_and(|range| range.clone().all(|message| self.confirmed[message as usize]))
+            {
                 self.again.pop_front();
             }
             let written = self.written(at);
@@ -334,5 +334,7 @@ impl Path {
     }
 }
 impl Path {
-    pub(super) fn queue(&self, now: u64) -> u64 { self.there.queue(now) }
+    pub(super) fn queue(&self, now: u64) -> u64 {
+        self.there.queue(now)
+    }
 }

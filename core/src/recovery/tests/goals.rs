@@ -1,6 +1,6 @@
-use std::println;
 use alloc::vec;
 use core::time::Duration;
+use std::println;
 
 use super::flow::*;
 use super::network::*;
@@ -8,7 +8,12 @@ use super::oracle::*;
 use crate::recovery::Settings;
 
 fn settings() -> Settings {
-    Settings { mtu: MTU, peer_ack_delay: Duration::from_millis(25), handshake_rtt: Some(Duration::from_millis(50)), fixed_window: None }
+    Settings {
+        mtu: MTU,
+        peer_ack_delay: Duration::from_millis(25),
+        handshake_rtt: Some(Duration::from_millis(50)),
+        fixed_window: None,
+    }
 }
 
 #[test]
@@ -21,33 +26,61 @@ fn bulk_table() {
             let w = Workload::bulk();
             let o = oracle(&w, loss, seed);
             let mut c = Conditions::usual(loss);
-            if jitter { c.late = (20_000, 5000); }
+            if jitter {
+                c.late = (20_000, 5000);
+            }
             let mut path = Path::new(c, Conditions::usual(loss), seed, vec![Flow::new(w, &settings())]);
             path.run(30_000_000);
             let f = &path.flows[0];
-            for (t, v) in total.iter_mut().zip([f.completion() as f64, o.completion as f64, f.packets as f64 / o.packets as f64,
-                (f.data_bytes + f.ack_bytes) as f64 / (o.packets * MTU) as f64, f.lost as f64, f.found as f64, f.acks as f64, path.there.overflows as f64]) { *t += v / n as f64; }
+            for (t, v) in total.iter_mut().zip([
+                f.completion() as f64,
+                o.completion as f64,
+                f.packets as f64 / o.packets as f64,
+                (f.data_bytes + f.ack_bytes) as f64 / (o.packets * MTU) as f64,
+                f.lost as f64,
+                f.found as f64,
+                f.acks as f64,
+                path.there.overflows as f64,
+            ]) {
+                *t += v / n as f64;
+            }
         }
-        println!("loss {loss}: {:.0} / {:.0} = {:.3} rest {:.3?}", total[0], total[1], total[0] / total[1], &total[2..]);
+        println!(
+            "loss {loss}: {:.0} / {:.0} = {:.3} rest {:.3?}",
+            total[0],
+            total[1],
+            total[0] / total[1],
+            &total[2..]
+        );
     }
 }
 
 #[test]
 fn stream_table() {
     for redundancy in [None, Some(200)] {
-    for loss in [0, 1, 5, 10] {
-        for seed in 0..3 {
-            let mut w = Workload::stream(60);
-            let o = oracle(&w, loss, seed);
-            w.redundancy = redundancy;
-            let c = Conditions::usual(loss);
-            let mut path = Path::new(c, c, seed, vec![Flow::new(w, &settings())]);
-            path.run(300_000_000);
-            let f = &path.flows[0];
-            println!("stream {redundancy:?} loss {loss} seed {seed}: {} / {} = {:.3}, acks {:.3} wire {:.2} (with acks {:.2}) packets {} lost {} found {}", f.latency_p99(), o.latency_p99,
-                f.latency_p99() as f64 / o.latency_p99 as f64, f.acks as f64 / w.messages as f64, f.data_bytes as f64 / (w.messages as f64 * 200.0), (f.ack_bytes + f.data_bytes) as f64 / (w.messages as f64 * 200.0), f.packets, f.lost, f.found);
+        for loss in [0, 1, 5, 10] {
+            for seed in 0..3 {
+                let mut w = Workload::stream(60);
+                let o = oracle(&w, loss, seed);
+                w.redundancy = redundancy;
+                let c = Conditions::usual(loss);
+                let mut path = Path::new(c, c, seed, vec![Flow::new(w, &settings())]);
+                path.run(300_000_000);
+                let f = &path.flows[0];
+                println!(
+                    "stream {redundancy:?} loss {loss} seed {seed}: {} / {} = {:.3}, acks {:.3} wire {:.2} (with acks {:.2}) packets {} lost {} found {}",
+                    f.latency_p99(),
+                    o.latency_p99,
+                    f.latency_p99() as f64 / o.latency_p99 as f64,
+                    f.acks as f64 / w.messages as f64,
+                    f.data_bytes as f64 / (w.messages as f64 * 200.0),
+                    (f.ack_bytes + f.data_bytes) as f64 / (w.messages as f64 * 200.0),
+                    f.packets,
+                    f.lost,
+                    f.found
+                );
+            }
         }
-    }
     }
 }
 
@@ -58,9 +91,16 @@ fn trace() {
     let mut c = Conditions::usual(loss);
     c.rate = get("RATE", 100_000_000);
     c.delay = get("RTT", 50) * 500;
-    c.queue = (get("QUEUE", 100) * c.rate / 8 * get("RTT", 50) / 100_000).max(3*MTU);
+    c.queue = (get("QUEUE", 100) * c.rate / 8 * get("RTT", 50) / 100_000).max(3 * MTU);
     let n = get("FLOWS", 1);
-    let flows = (0..n).map(|i| { let mut w = Workload::bulk(); w.messages *= get("TIMES", 1) as u32; w.start = i * get("START", 0) * 1000; Flow::new(w, &settings()) }).collect();
+    let flows = (0..n)
+        .map(|i| {
+            let mut w = Workload::bulk();
+            w.messages *= get("TIMES", 1) as u32;
+            w.start = i * get("START", 0) * 1000;
+            Flow::new(w, &settings())
+        })
+        .collect();
     let mut path = Path::new(c, c, get("SEED", 0), flows);
     let step = get("STEP", 25_000);
     let mut t = step;
@@ -72,7 +112,10 @@ fn trace() {
         }
         t += step;
     }
-    println!("{:?}", path.flows.iter().map(|f| (f.missing == 0).then(|| f.completion())).collect::<alloc::vec::Vec<_>>());
+    println!(
+        "{:?}",
+        path.flows.iter().map(|f| (f.missing == 0).then(|| f.completion())).collect::<alloc::vec::Vec<_>>()
+    );
 }
 
 #[test]
@@ -80,13 +123,35 @@ fn fair_table() {
     for loss in [0, 1, 5] {
         for start in [0, 20_000, 200_000, 700_000, 2_000_000] {
             let c = Conditions::usual(loss);
-            let flows = (0..2).map(|i| { let mut w = Workload::bulk(); w.messages *= 40; w.start = i * start; Flow::new(w, &settings()) }).collect();
+            let flows = (0..2)
+                .map(|i| {
+                    let mut w = Workload::bulk();
+                    w.messages *= 40;
+                    w.start = i * start;
+                    Flow::new(w, &settings())
+                })
+                .collect();
             let mut path = Path::new(c, c, start, flows);
             path.run(start + 22_000_000);
-            let jain = |from: u64, to: u64| { let [a, b] = [0, 1].map(|i: usize| path.flows[i].delivered_in(start + from * 1_000_000..start + to * 1_000_000) as f64);
-                (a + b) * (a + b) / (2.0 * (a * a + b * b)) };
+            let jain = |from: u64, to: u64| {
+                let [a, b] = [0, 1].map(|i: usize| {
+                    path.flows[i].delivered_in(start + from * 1_000_000..start + to * 1_000_000) as f64
+                });
+                (a + b) * (a + b) / (2.0 * (a * a + b * b))
+            };
             let total: u64 = path.flows.iter().map(|f| f.delivered_in(start + 2_000_000..start + 22_000_000)).sum();
-            println!("loss {loss} start {start}: 0-2 {:.3} 2-4 {:.3} 4-8 {:.3} 8-12 {:.3} 12-16 {:.3} 16-22 {:.3} all {:.3} util {:.3} overflow {}", jain(0, 2), jain(2, 4), jain(4, 8), jain(8, 12), jain(12, 16), jain(16, 22), jain(0, 22), total as f64 * 8.0 / 20e8, path.there.overflows);
+            println!(
+                "loss {loss} start {start}: 0-2 {:.3} 2-4 {:.3} 4-8 {:.3} 8-12 {:.3} 12-16 {:.3} 16-22 {:.3} all {:.3} util {:.3} overflow {}",
+                jain(0, 2),
+                jain(2, 4),
+                jain(4, 8),
+                jain(8, 12),
+                jain(12, 16),
+                jain(16, 22),
+                jain(0, 22),
+                total as f64 * 8.0 / 20e8,
+                path.there.overflows
+            );
         }
     }
 }
@@ -110,8 +175,17 @@ fn wide_table() {
                 let mut path = Path::new(c, c, 7, vec![Flow::new(w, &s)]);
                 path.run(200_000_000);
                 let f = &path.flows[0];
-                if f.missing > 0 { println!("rate {rate} rtt {rtt} queue {queue} loss {loss}: missing {}", f.missing); continue; }
-                println!("rate {rate} rtt {rtt} queue {queue} loss {loss}: {:.3} wire {:.3} overflow {:.3} found {}", f.completion() as f64 / (seconds as f64 * 1e6 / (1.0 - loss as f64 / 100.0) + rtt as f64 * 500.0), f.packets as f64 / w.messages as f64 * (1.0 - loss as f64 / 100.0), path.there.overflows as f64 / f.packets as f64, f.found);
+                if f.missing > 0 {
+                    println!("rate {rate} rtt {rtt} queue {queue} loss {loss}: missing {}", f.missing);
+                    continue;
+                }
+                println!(
+                    "rate {rate} rtt {rtt} queue {queue} loss {loss}: {:.3} wire {:.3} overflow {:.3} found {}",
+                    f.completion() as f64 / (seconds as f64 * 1e6 / (1.0 - loss as f64 / 100.0) + rtt as f64 * 500.0),
+                    f.packets as f64 / w.messages as f64 * (1.0 - loss as f64 / 100.0),
+                    path.there.overflows as f64 / f.packets as f64,
+                    f.found
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Whole transfers in virtual time.
 
 mod flow;
+mod goals;
 mod network;
 mod oracle;
-mod goals;
