@@ -10,7 +10,7 @@ use super::sender::Settings;
 use crate::time::Time;
 
 /// Decides how much may be in flight and how fast it leaves.
-pub(crate) trait Controller {
+pub(crate) trait Controller: core::fmt::Debug {
     /// An ACK brought news. The losses that it reveals were told before.
     fn on_ack(&mut self, ack: &AckSample);
 

@@ -27,6 +27,9 @@ const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
 const STARTUP_LOSS: u64 = 100_000;
 const LOSS: u64 = 20_000;
 
+/// A queue that has not run empty for so many round trips is kept by others, and not left to them.
+const DOWN_ROUND_TRIPS: u32 = 6;
+
 // Gains: pacing rates in percent of the path's rate, windows in percent of the bandwidth-delay product.
 const STARTUP_RATE: u64 = 277;
 const DRAIN_RATE: u64 = 50;
@@ -188,7 +191,9 @@ impl RateBased {
     fn end_round(&mut self, delivered: u64) {
         let overflow = self.has_overflowed(delivered);
         if overflow {
-            let least = percent(self.product(), LEAST_BOUND) + self.allowance();
+            // A queue that stays is kept by others, and this flow's part of it is not left to them.
+            let round_trip = self.round.min_rtt.min(2 * self.min_rtt);
+            let least = percent(self.carried_in(round_trip), LEAST_BOUND) + self.allowance();
             self.bound = percent(self.round.in_flight.min(self.bound), AFTER_OVERFLOW).max(least);
         }
         // What the application limits says nothing of the path: then what was known stands.
@@ -228,6 +233,7 @@ impl RateBased {
         match self.mode {
             Mode::Startup if self.is_full() => self.enter(now, Mode::Drain),
             Mode::Drain | Mode::Down if in_flight <= self.product() => self.cruise(now),
+            Mode::Down if elapsed >= DOWN_ROUND_TRIPS * self.min_rtt => self.cruise(now),
             Mode::Cruise { until } if self.round.number >= until => {
                 self.bound = percent(self.bound, UP_WINDOW);
                 self.enter(now, Mode::Up);

@@ -378,16 +378,8 @@ impl<T, C: Controller> Recovery<T, C> {
 }
 
 #[cfg(test)]
-impl<T> Recovery<T> {
+impl<T, C: Controller> Recovery<T, C> {
     pub(crate) fn trace(&self) -> std::string::String {
-        std::format!(
-            "in_flight={} rtt={:?} {}",
-            self.in_flight,
-            self.rtt.latest(),
-            match &self.congestion {
-                Congestion::RateBased(c) => c.trace(),
-                _ => Default::default(),
-            }
-        )
+        std::format!("in_flight={} rtt={:?} {:?}", self.in_flight, self.rtt.latest(), self.congestion)
     }
 }

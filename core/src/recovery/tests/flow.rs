@@ -1,5 +1,6 @@
 //! Flows over a shared path: senders with [`Recovery`], receivers with [`AckTracker`].
 
+use alloc::boxed::Box;
 use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -7,6 +8,7 @@ use core::cmp::Reverse;
 use core::ops::Range;
 use core::time::Duration;
 
+use super::super::congestion::{Congestion, Controller};
 use super::network::{Channel, Conditions};
 use crate::recovery::{AckTracker, Asks, Fate, PathView, Permit, Recovery, Redundancy, Settings};
 use crate::time::Time;
@@ -58,10 +60,10 @@ enum Wire {
 }
 
 /// One sender and its receiver.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Flow {
     pub(super) workload: Workload,
-    pub(super) recovery: Recovery<Carried>,
+    pub(super) recovery: Recovery<Carried, Box<dyn Controller>>,
     redundancy: Option<Redundancy>,
     tracker: AckTracker,
     /// Messages written and sent once.
@@ -86,9 +88,14 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new(workload: Workload, settings: &Settings) -> Flow {
+        let start = Time::from_micros(workload.start);
+        Flow::with_controller(workload, settings, Box::new(Congestion::new(start, settings)))
+    }
+
+    pub(super) fn with_controller(workload: Workload, settings: &Settings, controller: Box<dyn Controller>) -> Flow {
         Flow {
             workload,
-            recovery: Recovery::new(Time::from_micros(workload.start), settings),
+            recovery: Recovery::with_controller(Time::from_micros(workload.start), settings, controller),
             redundancy: workload.redundancy.map(Redundancy::new),
             tracker: AckTracker::new(ACK_DELAY),
             fresh: 0,

@@ -190,3 +190,46 @@ fn wide_table() {
         }
     }
 }
+
+#[test]
+fn rival_table() {
+    for loss in [0, 1, 5] {
+        for start in [-2_000_000, -500_000, -200_000, 0, 20_000, 200_000, 500_000, 2_000_000_i64] {
+            let c = Conditions::usual(loss);
+            let mut w = Workload::bulk();
+            w.messages *= 30;
+            let mut v = w;
+            if start > 0 {
+                v.start = start as u64
+            } else {
+                w.start = -start as u64
+            };
+            let mut path = Path::new(
+                c,
+                c,
+                start as u64,
+                vec![Flow::new(w, &settings()), Flow::with_controller(v, &settings(), super::rival::Rival::new())],
+            );
+            let s = start.abs() as u64;
+            path.run(s + 22_000_000);
+            let share = |from: u64, to: u64| {
+                let [a, b] =
+                    [0, 1].map(|i: usize| path.flows[i].delivered_in(s + from * 1_000_000..s + to * 1_000_000) as f64);
+                b / (a + b)
+            };
+            let total: u64 = path.flows.iter().map(|f| f.delivered_in(s + 2_000_000..s + 22_000_000)).sum();
+            println!(
+                "loss {loss} start {start}: rival 0-2 {:.3} 2-4 {:.3} 4-8 {:.3} 8-12 {:.3} 12-16 {:.3} 16-22 {:.3} all {:.3} util {:.3} overflow {}",
+                share(0, 2),
+                share(2, 4),
+                share(4, 8),
+                share(8, 12),
+                share(12, 16),
+                share(16, 22),
+                share(0, 22),
+                total as f64 * 8.0 / 20e8,
+                path.there.overflows
+            );
+        }
+    }
+}

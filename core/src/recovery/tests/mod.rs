@@ -4,3 +4,4 @@ mod flow;
 mod goals;
 mod network;
 mod oracle;
+mod rival;
