@@ -12,13 +12,16 @@ const LEAST: u64 = 64;
 const MOST: u64 = 200_000;
 
 /// Measures the loss of packets that can hardly have been lost to a queue of this flow's making: they left in a *quiet* time, in which less was sent than
-/// the path had delivered, and those around them found the queue short.
+/// the path had delivered, and those around them found the queue short. When most are lost it is an outage. What cannot be measured again, as the
+/// queue is never short, is forgotten by and by: it may be what keeps the queue long.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Noise {
     mtu: u64,
     quiet: Range<Time>,
     /// Bytes lost of those that left in it, until an ACK tells how long the queue was.
     pending: u64,
+    /// Whether anything was measured since it began.
+    measured: bool,
     lost: u64,
     decided: u64,
 }
@@ -26,11 +29,15 @@ pub(super) struct Noise {
 impl Noise {
     /// Quiet from now on.
     pub(super) fn new(now: Time, mtu: u64) -> Noise {
-        Noise { mtu, quiet: now..Time::MAX, pending: 0, lost: 0, decided: 0 }
+        Noise { mtu, quiet: now..Time::MAX, pending: 0, measured: true, lost: 0, decided: 0 }
     }
 
     /// What leaves from then on leaves quietly.
     pub(super) fn begin_quiet(&mut self, from: Time) {
+        if !self.measured {
+            self.lost -= self.lost / 8;
+        }
+        self.measured = false;
         self.quiet = from..Time::MAX;
     }
 
@@ -49,9 +56,10 @@ impl Noise {
     /// So many bytes are acknowledged; the newest of their packets left at `sent`, and it found a short queue or not.
     pub(super) fn on_ack(&mut self, sent: Time, acked: u64, short_queue: bool) {
         let lost = core::mem::take(&mut self.pending);
-        if !short_queue || !self.quiet.contains(&sent) {
+        if !short_queue || !self.quiet.contains(&sent) || lost > acked {
             return;
         }
+        self.measured = true;
         self.lost += lost;
         self.decided += lost + acked;
         if self.decided > MEMORY * self.mtu {
@@ -114,6 +122,26 @@ mod tests {
         assert_eq!(noise.millionths(), 1_000_000 / LEAST);
         pass(&mut noise, 0..1000, 5, true);
         assert_eq!(noise.millionths(), MOST);
+    }
+
+    #[test]
+    fn an_outage_is_no_noise() {
+        let mut noise = Noise::new(Time::ZERO, MTU);
+        pass(&mut noise, 0..100, 1, true);
+        noise.on_loss(Time::from_millis(100), 500 * MTU);
+        noise.on_ack(Time::from_millis(101), MTU, true);
+        assert_eq!(noise.millionths(), 100_000);
+    }
+
+    #[test]
+    fn noise_that_cannot_be_measured_any_more_fades() {
+        let mut noise = Noise::new(Time::ZERO, MTU);
+        pass(&mut noise, 0..100, 1, true);
+        for _ in 0..40 {
+            noise.begin_quiet(Time::ZERO);
+            pass(&mut noise, 100..200, 1, false);
+        }
+        assert!(noise.millionths() < 1000, "{}", noise.millionths());
     }
 
     #[test]

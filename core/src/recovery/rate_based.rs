@@ -14,8 +14,8 @@ const INITIAL_PACKETS: u64 = 64;
 const MIN_PACKETS: u64 = 4;
 /// Packets beyond the model, as an ACK may come for so many only.
 const ACK_PACKETS: u64 = 8;
-/// Rounds for which a rate is believed: a cycle of the probing has four to seven.
-const RATE_ROUNDS: usize = 7;
+/// Rounds for which a rate is believed: about those of a cycle of probing.
+const RATE_ROUNDS: usize = 5;
 /// Rounds of little growth after which the path counts as full; one in which a queue was seen counts twice.
 const FULL_ROUNDS: u32 = 3;
 /// Less growth in a round is little, in percent of the rate before.
@@ -163,7 +163,7 @@ impl RateBased {
     fn cruise(&mut self, now: Time) {
         // Flows that share a path should not probe in step.
         let spread = now.as_micros().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 62;
-        self.enter(now, Mode::Cruise { until: self.round.number + 2 + spread });
+        self.enter(now, Mode::Cruise { until: self.round.number + 1 + spread });
     }
 
     fn measure(&mut self, ack: &AckSample) {
@@ -306,22 +306,5 @@ impl Controller for RateBased {
             Mode::Cruise { .. } | Mode::ProbeRtt { .. } => self.path_rate(),
         };
         Some(rate.max(self.mtu))
-    }
-}
-
-#[cfg(test)]
-impl RateBased {
-    pub(crate) fn trace(&self) -> std::string::String {
-        std::format!(
-            "{:?} rate={:.1} bdp={} win={} bound={} noise={} min={:?} round={}",
-            self.mode,
-            self.rate as f64 * 8e-6,
-            self.product(),
-            self.window,
-            self.bound as i64,
-            self.noise.millionths(),
-            self.min_rtt,
-            self.round.number
-        )
     }
 }

@@ -376,10 +376,3 @@ impl<T, C: Controller> Recovery<T, C> {
         self.acked.raise_floor(self.packets.first().unwrap_or(self.next_number));
     }
 }
-
-#[cfg(test)]
-impl<T, C: Controller> Recovery<T, C> {
-    pub(crate) fn trace(&self) -> std::string::String {
-        std::format!("in_flight={} rtt={:?} {:?}", self.in_flight, self.rtt.latest(), self.congestion)
-    }
-}

@@ -21,6 +21,12 @@ pub(super) const MTU: u64 = 1428;
 pub(super) const PAYLOAD: u64 = MTU - OVERHEAD;
 const ACK_DELAY: Duration = Duration::from_millis(25);
 
+/// What a handshake on the usual path tells.
+pub(super) fn settings() -> Settings {
+    let handshake_rtt = Some(Duration::from_millis(50));
+    Settings { mtu: MTU, peer_ack_delay: ACK_DELAY, handshake_rtt, fixed_window: None }
+}
+
 /// What a sender has to send: messages of one size, written at once or at an interval.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Workload {
@@ -76,11 +82,9 @@ pub(super) struct Flow {
     /// When each message arrived.
     pub(super) arrived: Vec<Option<u64>>,
     pub(super) missing: u32,
-    /// Packets sent by the sender and by the receiver, and their bytes.
+    /// Packets sent by the sender and by the receiver, and what became of the former.
     pub(super) packets: u64,
     pub(super) acks: u64,
-    pub(super) data_bytes: u64,
-    pub(super) ack_bytes: u64,
     pub(super) lost: u64,
     pub(super) found: u64,
     pub(super) duplicates: u64,
@@ -107,8 +111,6 @@ impl Flow {
             missing: workload.messages,
             packets: 0,
             acks: 0,
-            data_bytes: 0,
-            ack_bytes: 0,
             lost: 0,
             found: 0,
             duplicates: 0,
@@ -202,7 +204,6 @@ impl Flow {
             let number = self.recovery.next_number();
             let bytes = OVERHEAD + (u64::from(end - first) + again.len() as u64) * self.workload.size;
             self.packets += 1;
-            self.data_bytes += bytes;
             self.recovery.on_sent(now, bytes, soon, [again.clone(), first..end]);
             send(Wire::Data { number, soon, first, split, end, again: (again.start, again.end) }, bytes);
         }
@@ -216,7 +217,6 @@ impl Flow {
             let delay = self.tracker.delay(now).as_micros() as u64;
             self.tracker.on_ack_sent();
             self.acks += 1;
-            self.ack_bytes += bytes;
             send(Wire::Ack { delay, ranges }, bytes);
         }
     }
@@ -317,7 +317,10 @@ impl Path {
             let arrival = self.under_way.peek().map_or(u64::MAX, |Reverse((at, ..))| *at);
             let next = self.flows.iter().map(Flow::deadline).min().unwrap().min(arrival);
             assert!(next < u64::MAX, "nothing will ever happen again");
-            self.now = self.now.max(next);
+            self.now = self.now.max(next.min(until));
+            if next > until {
+                return;
+            }
             if arrival <= self.now {
                 let Reverse((_, _, flow, wire)) = self.under_way.pop().unwrap();
                 self.flows[flow].arrive(self.now, wire);
@@ -338,10 +341,5 @@ impl Path {
                 });
             }
         }
-    }
-}
-impl Path {
-    pub(super) fn queue(&self, now: u64) -> u64 {
-        self.there.queue(now)
     }
 }

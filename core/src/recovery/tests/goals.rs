@@ -1,235 +1,143 @@
+//! What a path of 100 Mbit/s, 50 ms and a queue of one bandwidth-delay product has to give, against an oracle.
+
 use alloc::vec;
-use core::time::Duration;
-use std::println;
+use alloc::vec::Vec;
 
-use super::flow::*;
-use super::network::*;
-use super::oracle::*;
-use crate::recovery::Settings;
+use super::flow::{Flow, MTU, Path, Workload, settings};
+use super::network::Conditions;
+use super::oracle::{Prophecy, oracle};
+use super::rival::Rival;
 
-fn settings() -> Settings {
-    Settings {
-        mtu: MTU,
-        peer_ack_delay: Duration::from_millis(25),
-        handshake_rtt: Some(Duration::from_millis(50)),
-        fixed_window: None,
-    }
-}
+const SEEDS: u64 = 8;
+const SECOND: u64 = 1_000_000;
 
-#[test]
-fn bulk_table() {
-    let jitter = std::env::var("JITTER").is_ok();
-    for loss in [0, 1, 5, 10] {
-        let n = 10;
-        let mut total = [0.0; 8];
-        for seed in 0..n {
-            let w = Workload::bulk();
-            let o = oracle(&w, loss, seed);
-            let mut c = Conditions::usual(loss);
-            if jitter {
-                c.late = (20_000, 5000);
-            }
-            let mut path = Path::new(c, Conditions::usual(loss), seed, vec![Flow::new(w, &settings())]);
-            path.run(30_000_000);
-            let f = &path.flows[0];
-            for (t, v) in total.iter_mut().zip([
-                f.completion() as f64,
-                o.completion as f64,
-                f.packets as f64 / o.packets as f64,
-                (f.data_bytes + f.ack_bytes) as f64 / (o.packets * MTU) as f64,
-                f.lost as f64,
-                f.found as f64,
-                f.acks as f64,
-                path.there.overflows as f64,
-            ]) {
-                *t += v / n as f64;
-            }
-        }
-        println!(
-            "loss {loss}: {:.0} / {:.0} = {:.3} rest {:.3?}",
-            total[0],
-            total[1],
-            total[0] / total[1],
-            &total[2..]
-        );
-    }
-}
-
-#[test]
-fn stream_table() {
-    for redundancy in [None, Some(200)] {
-        for loss in [0, 1, 5, 10] {
-            for seed in 0..3 {
-                let mut w = Workload::stream(60);
-                let o = oracle(&w, loss, seed);
-                w.redundancy = redundancy;
-                let c = Conditions::usual(loss);
-                let mut path = Path::new(c, c, seed, vec![Flow::new(w, &settings())]);
-                path.run(300_000_000);
-                let f = &path.flows[0];
-                println!(
-                    "stream {redundancy:?} loss {loss} seed {seed}: {} / {} = {:.3}, acks {:.3} wire {:.2} (with acks {:.2}) packets {} lost {} found {}",
-                    f.latency_p99(),
-                    o.latency_p99,
-                    f.latency_p99() as f64 / o.latency_p99 as f64,
-                    f.acks as f64 / w.messages as f64,
-                    f.data_bytes as f64 / (w.messages as f64 * 200.0),
-                    (f.ack_bytes + f.data_bytes) as f64 / (w.messages as f64 * 200.0),
-                    f.packets,
-                    f.lost,
-                    f.found
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn trace() {
-    let get = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let loss = get("LOSS", 0);
-    let mut c = Conditions::usual(loss);
-    c.rate = get("RATE", 100_000_000);
-    c.delay = get("RTT", 50) * 500;
-    c.queue = (get("QUEUE", 100) * c.rate / 8 * get("RTT", 50) / 100_000).max(3 * MTU);
-    let n = get("FLOWS", 1);
-    let flows = (0..n)
-        .map(|i| {
-            let mut w = Workload::bulk();
-            w.messages *= get("TIMES", 1) as u32;
-            w.start = i * get("START", 0) * 1000;
-            Flow::new(w, &settings())
+/// Transfers one flow for each seed, and asks the oracle.
+fn transfers(workload: Workload, there: Conditions, back: Conditions) -> Vec<(Prophecy, Path)> {
+    (0..SEEDS)
+        .map(|seed| {
+            let mut path = Path::new(there, back, seed, vec![Flow::new(workload, &settings())]);
+            path.run(600 * SECOND);
+            assert_eq!(path.flows[0].missing, 0, "seed {seed}");
+            (oracle(&workload, there.loss, seed), path)
         })
-        .collect();
-    let mut path = Path::new(c, c, get("SEED", 0), flows);
-    let step = get("STEP", 25_000);
-    let mut t = step;
-    while path.flows.iter().any(|f| f.missing > 0) && t < get("UNTIL", 3_000_000) {
-        path.run(t);
-        println!("t={t} queue={:.2} over={}", path.queue(t) as f64 / c.queue as f64, path.there.overflows);
-        for f in &path.flows {
-            println!("   {:.2} Mbit/s {}", f.delivered_in(t - step..t) as f64 * 8.0 / step as f64, f.recovery.trace());
-        }
-        t += step;
-    }
-    println!(
-        "{:?}",
-        path.flows.iter().map(|f| (f.missing == 0).then(|| f.completion())).collect::<alloc::vec::Vec<_>>()
-    );
+        .collect()
+}
+
+/// The sum over all transfers, divided by that of the oracle.
+fn ratio(transfers: &[(Prophecy, Path)], ours: impl Fn(&Path) -> u64, oracles: impl Fn(&Prophecy) -> u64) -> f64 {
+    let ours: u64 = transfers.iter().map(|(_, path)| ours(path)).sum();
+    let oracles: u64 = transfers.iter().map(|(prophecy, _)| oracles(prophecy)).sum();
+    ours as f64 / oracles as f64
+}
+
+fn completion(path: &Path) -> u64 {
+    path.flows[0].completion()
 }
 
 #[test]
-fn fair_table() {
+fn ten_mebibytes_take_little_longer_than_an_oracle_takes_whatever_is_lost() {
+    for loss in [0, 1, 5, 10] {
+        let usual = Conditions::usual(loss);
+        let transfers = transfers(Workload::bulk(), usual, usual);
+        let time = ratio(&transfers, completion, |oracle| oracle.completion);
+        assert!(time <= 1.10, "{time:.3} of the time at {loss} % loss");
+        let bytes = ratio(&transfers, |path| path.there.bytes + path.back.bytes, |oracle| oracle.packets * MTU);
+        assert!(bytes <= 1.04, "{bytes:.3} of the bytes at {loss} % loss");
+        for (seed, (prophecy, path)) in transfers.iter().enumerate() {
+            let time = completion(path) as f64 / prophecy.completion as f64;
+            assert!(time <= 1.2, "{time:.3} of the time at {loss} % loss, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn late_packets_change_little() {
+    for loss in [0, 1, 5, 10] {
+        let usual = Conditions::usual(loss);
+        let late = Conditions { late: (20_000, 5000), ..usual };
+        let in_order: u64 = transfers(Workload::bulk(), usual, usual).iter().map(|(_, path)| completion(path)).sum();
+        let transfers = transfers(Workload::bulk(), late, usual);
+        let reordered: u64 = transfers.iter().map(|(_, path)| completion(path)).sum();
+        let time = reordered as f64 / in_order as f64;
+        assert!(time <= 1.05, "{time:.3} of the time in order at {loss} % loss");
+        for (seed, (_, path)) in transfers.iter().enumerate() {
+            assert!(path.flows[0].found <= 10, "{} spurious losses, seed {seed}", path.flows[0].found);
+        }
+    }
+}
+
+#[test]
+fn a_steady_stream_is_delivered_as_fast_as_by_an_oracle_with_few_acks() {
+    for loss in [0, 1, 5, 10] {
+        let usual = Conditions::usual(loss);
+        let transfers = transfers(Workload::stream(30), usual, usual);
+        let latency = ratio(&transfers, |path| path.flows[0].latency_p99(), |oracle| oracle.latency_p99);
+        assert!(latency <= 1.02, "{latency:.3} of the latency at {loss} % loss");
+        for (seed, (_, path)) in transfers.iter().enumerate() {
+            let acks = path.flows[0].acks as f64 / f64::from(path.flows[0].workload.messages);
+            assert!(acks <= 0.3, "{acks:.3} acks per message at {loss} % loss, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn redundancy_spares_a_steady_stream_the_round_trips() {
+    let workload = Workload { redundancy: Some(200), ..Workload::stream(30) };
+    for (loss, latency_goal) in [(0, 1.01), (1, 0.42), (5, 0.3)] {
+        let usual = Conditions::usual(loss);
+        let transfers = transfers(workload, usual, usual);
+        let latency = ratio(&transfers, |path| path.flows[0].latency_p99(), |oracle| oracle.latency_p99);
+        assert!(latency <= latency_goal, "{latency:.3} of the latency at {loss} % loss");
+        let payload = u64::from(workload.messages) * workload.size;
+        let bytes = ratio(&transfers, |path| path.there.bytes + path.back.bytes, |_| payload);
+        assert!(bytes <= [1.4, 3.5][usize::from(loss > 0)], "{bytes:.3} bytes per byte at {loss} % loss");
+    }
+}
+
+/// Two flows of which the second starts later, for twenty seconds from then on.
+fn together(loss: u64, lead: u64, flows: [Flow; 2]) -> Path {
+    let usual = Conditions::usual(loss);
+    let mut path = Path::new(usual, usual, lead, flows.into());
+    path.run(lead + 20 * SECOND);
+    path
+}
+
+/// What each of two flows got in the last twenty seconds.
+fn shares(path: &Path) -> [f64; 2] {
+    [0, 1].map(|flow: usize| path.flows[flow].delivered_in(path.now - 20 * SECOND..path.now) as f64)
+}
+
+fn long(start: u64) -> Workload {
+    Workload { messages: 400_000, start, ..Workload::bulk() }
+}
+
+#[test]
+fn two_flows_share_a_path_fairly() {
     for loss in [0, 1, 5] {
-        for start in [0, 20_000, 200_000, 700_000, 2_000_000] {
-            let c = Conditions::usual(loss);
-            let flows = (0..2)
-                .map(|i| {
-                    let mut w = Workload::bulk();
-                    w.messages *= 40;
-                    w.start = i * start;
-                    Flow::new(w, &settings())
-                })
-                .collect();
-            let mut path = Path::new(c, c, start, flows);
-            path.run(start + 22_000_000);
-            let jain = |from: u64, to: u64| {
-                let [a, b] = [0, 1].map(|i: usize| {
-                    path.flows[i].delivered_in(start + from * 1_000_000..start + to * 1_000_000) as f64
-                });
-                (a + b) * (a + b) / (2.0 * (a * a + b * b))
-            };
-            let total: u64 = path.flows.iter().map(|f| f.delivered_in(start + 2_000_000..start + 22_000_000)).sum();
-            println!(
-                "loss {loss} start {start}: 0-2 {:.3} 2-4 {:.3} 4-8 {:.3} 8-12 {:.3} 12-16 {:.3} 16-22 {:.3} all {:.3} util {:.3} overflow {}",
-                jain(0, 2),
-                jain(2, 4),
-                jain(4, 8),
-                jain(8, 12),
-                jain(12, 16),
-                jain(16, 22),
-                jain(0, 22),
-                total as f64 * 8.0 / 20e8,
-                path.there.overflows
-            );
+        for lead in [0, 20_000, 200_000, 700_000, 2 * SECOND] {
+            let path = together(loss, lead, [Flow::new(long(0), &settings()), Flow::new(long(lead), &settings())]);
+            let [first, second] = shares(&path);
+            let fairness = (first + second) * (first + second) / (2.0 * (first * first + second * second));
+            assert!(fairness >= 0.9, "{fairness:.3} at {loss} % loss and a lead of {lead} us");
+            let used = (first + second) * 8.0 / 20.0 / 100e6 / (1.0 - loss as f64 / 100.0);
+            assert!(used >= 0.93, "{used:.3} of the path at {loss} % loss and a lead of {lead} us");
         }
     }
 }
 
 #[test]
-fn wide_table() {
-    let none = std::env::var("NOHAND").is_ok();
-    for (rate, rtt) in [(1, 50), (10, 50), (10, 10), (100, 5), (100, 200), (1000, 50), (1000, 1)] {
-        for queue in [10, 25, 100, 400] {
-            for loss in [0, 5] {
-                let bdp = rate * 1_000_000 / 8 * rtt / 1000;
-                let mut c = Conditions::usual(loss);
-                c.rate = rate * 1_000_000;
-                c.delay = rtt * 500;
-                c.queue = (bdp * queue / 100).max(3 * MTU);
-                let mut w = Workload::bulk();
-                let seconds = 4;
-                w.messages = (c.rate * seconds / 8 / MTU) as u32;
-                let mut s = settings();
-                s.handshake_rtt = (!none).then_some(Duration::from_millis(rtt));
-                let mut path = Path::new(c, c, 7, vec![Flow::new(w, &s)]);
-                path.run(200_000_000);
-                let f = &path.flows[0];
-                if f.missing > 0 {
-                    println!("rate {rate} rtt {rtt} queue {queue} loss {loss}: missing {}", f.missing);
-                    continue;
-                }
-                println!(
-                    "rate {rate} rtt {rtt} queue {queue} loss {loss}: {:.3} wire {:.3} overflow {:.3} found {}",
-                    f.completion() as f64 / (seconds as f64 * 1e6 / (1.0 - loss as f64 / 100.0) + rtt as f64 * 500.0),
-                    f.packets as f64 / w.messages as f64 * (1.0 - loss as f64 / 100.0),
-                    path.there.overflows as f64 / f.packets as f64,
-                    f.found
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn rival_table() {
+fn a_rival_that_heeds_no_loss_keeps_its_part_and_leaves_some() {
     for loss in [0, 1, 5] {
-        for start in [-2_000_000, -500_000, -200_000, 0, 20_000, 200_000, 500_000, 2_000_000_i64] {
-            let c = Conditions::usual(loss);
-            let mut w = Workload::bulk();
-            w.messages *= 30;
-            let mut v = w;
-            if start > 0 {
-                v.start = start as u64
-            } else {
-                w.start = -start as u64
-            };
-            let mut path = Path::new(
-                c,
-                c,
-                start as u64,
-                vec![Flow::new(w, &settings()), Flow::with_controller(v, &settings(), super::rival::Rival::new())],
-            );
-            let s = start.abs() as u64;
-            path.run(s + 22_000_000);
-            let share = |from: u64, to: u64| {
-                let [a, b] =
-                    [0, 1].map(|i: usize| path.flows[i].delivered_in(s + from * 1_000_000..s + to * 1_000_000) as f64);
-                b / (a + b)
-            };
-            let total: u64 = path.flows.iter().map(|f| f.delivered_in(s + 2_000_000..s + 22_000_000)).sum();
-            println!(
-                "loss {loss} start {start}: rival 0-2 {:.3} 2-4 {:.3} 4-8 {:.3} 8-12 {:.3} 12-16 {:.3} 16-22 {:.3} all {:.3} util {:.3} overflow {}",
-                share(0, 2),
-                share(2, 4),
-                share(4, 8),
-                share(8, 12),
-                share(12, 16),
-                share(16, 22),
-                share(0, 22),
-                total as f64 * 8.0 / 20e8,
-                path.there.overflows
-            );
+        for lead in [0, 200_000, 2 * SECOND] {
+            let rival = |start| Flow::with_controller(long(start), &settings(), Rival::boxed());
+            let path = together(loss, lead, [Flow::new(long(0), &settings()), rival(lead)]);
+            let [ours, rivals] = shares(&path);
+            let part = rivals / (ours + rivals);
+            assert!((0.25..=0.85).contains(&part), "{part:.3} at {loss} % loss and a lead of {lead} us");
+            let path = together(loss, lead, [rival(0), Flow::new(long(lead), &settings())]);
+            let [rivals, ours] = shares(&path);
+            let part = rivals / (ours + rivals);
+            assert!((0.25..=0.95).contains(&part), "{part:.3} at {loss} % loss and a rival's lead of {lead} us");
         }
     }
 }

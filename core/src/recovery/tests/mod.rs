@@ -1,7 +1,9 @@
-//! Whole transfers in virtual time.
+//! The rules of [`Recovery`](super::Recovery) one by one, and whole transfers in virtual time.
 
 mod flow;
 mod goals;
 mod network;
 mod oracle;
+mod paths;
 mod rival;
+mod rules;

@@ -114,8 +114,3 @@ impl Channel {
         }
     }
 }
-impl Channel {
-    pub(super) fn queue(&self, now: u64) -> u64 {
-        self.free_at.saturating_sub(now * 1000) * self.conditions.rate / 8_000_000_000
-    }
-}

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 
 use super::flow::{MTU, Workload, latency_p99};
-use super::network::Random;
+use super::network::{Loss, Random};
 
 /// What the oracle needs: microseconds and packets.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +15,9 @@ pub(super) struct Prophecy {
 }
 
 /// Sends the workload over 100 Mbit/s and a round trip of 50 ms with independent loss; each message is a packet.
-pub(super) fn oracle(workload: &Workload, loss_percent: u64, seed: u64) -> Prophecy {
+pub(super) fn oracle(workload: &Workload, loss: Loss, seed: u64) -> Prophecy {
     const ROUND_TRIP: u64 = 50_000_000;
+    let Loss::Independent(millionths) = loss else { panic!("the oracle knows no bursts") };
     let mut random = Random::new(seed);
     let bytes = MTU - super::flow::PAYLOAD + workload.size;
     let packet_time = bytes * 80;
@@ -36,7 +37,7 @@ pub(super) fn oracle(workload: &Workload, loss_percent: u64, seed: u64) -> Proph
         };
         packets += 1;
         let left = now + packet_time;
-        if random.chance(loss_percent * 10_000) {
+        if random.chance(millionths) {
             again.push_back((now + ROUND_TRIP + interval, message));
         } else {
             arrived[message as usize] = Some((left + ROUND_TRIP / 2).div_ceil(1000));

@@ -24,7 +24,7 @@ pub(super) struct Rival {
 }
 
 impl Rival {
-    pub(super) fn new() -> Box<dyn Controller> {
+    pub(super) fn boxed() -> Box<dyn Controller> {
         Box::new(Rival {
             window: 200 * MTU,
             rates: [0; 10],
