@@ -20,6 +20,8 @@ const RATE_ROUNDS: usize = 5;
 const FULL_ROUNDS: u32 = 3;
 /// Less growth in a round is little, in percent of the rate before.
 const GROWTH: u64 = 125;
+/// Growth of the rate in percent that makes probing go on.
+const FASTER: u64 = 106;
 /// When no queue was seen to be short for such a time, the path is left for a while, so that its smallest round trip can be seen.
 const PROBE_RTT_AFTER: Duration = Duration::from_secs(5);
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
@@ -48,7 +50,7 @@ enum Mode {
     Startup,
     /// Lets the queue of the startup run empty.
     Drain,
-    /// Sends more for a round trip or two, to see whether the path carries it.
+    /// Sends more for a round trip or two, to see whether the path carries it, and for longer while it does.
     Up,
     /// Sends less until what was too much has left.
     Down,
@@ -78,6 +80,8 @@ pub(crate) struct RateBased {
     noise: Noise,
     /// No more may be in flight since the last overflow.
     bound: u64,
+    /// When probing last found the path faster, and its rate then.
+    growth: (Time, u64),
     round: Round,
     /// The rate when the path last seemed to get faster, and rounds since.
     full_rate: u64,
@@ -121,7 +125,8 @@ impl RateBased {
             short_at: now,
             noise: Noise::new(now, settings.mtu),
             bound: u64::MAX,
-            round: Round::new(0, 0),
+            growth: (now, 0),
+            round: Round::new(0, 1),
             full_rate: 0,
             full_rounds: 0,
         }
@@ -210,7 +215,7 @@ impl RateBased {
 
     /// Whether more was lost in the round than noise and chance explain, while more was in flight than the path holds without a queue.
     fn has_overflowed(&self, delivered: u64) -> bool {
-        let packets = (delivered - self.round.began + self.round.lost) / self.mtu;
+        let packets = (delivered.saturating_sub(self.round.began) + self.round.lost) / self.mtu;
         let bound = if self.mode == Mode::Startup { STARTUP_LOSS } else { LOSS };
         let expected = packets * (self.noise.millionths() + bound) / 1_000_000;
         self.round.lost / self.mtu > expected + 2 * expected.isqrt() + 2 && self.round.in_flight > self.product()
@@ -236,11 +241,15 @@ impl RateBased {
             Mode::Down if elapsed >= DOWN_ROUND_TRIPS * self.min_rtt => self.cruise(now),
             Mode::Cruise { until } if self.round.number >= until => {
                 self.bound = percent(self.bound, UP_WINDOW);
+                self.growth = (now, self.rate);
                 self.enter(now, Mode::Up);
             }
             Mode::Up if elapsed >= self.min_rtt => {
                 let most = percent(self.product(), UP_WINDOW).min(self.bound.saturating_sub(self.mtu));
-                if in_flight >= most || elapsed >= 2 * self.min_rtt {
+                if self.rate > percent(self.growth.1, FASTER) {
+                    self.growth = (now, self.rate);
+                }
+                if in_flight >= most || now.since(self.growth.0) >= 2 * self.min_rtt {
                     self.enter(now, Mode::Down);
                 }
             }
@@ -263,7 +272,7 @@ impl RateBased {
             Mode::Startup => {
                 let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8;
                 let growth = match self.round.number {
-                    0 | 1 if !queued => 3 * acked,
+                    0 if !queued => 3 * acked,
                     _ if self.window < full => acked,
                     _ => 0,
                 };

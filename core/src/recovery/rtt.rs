@@ -91,3 +91,69 @@ impl Rtt {
         self.smoothed + (4 * self.variation).max(GRANULARITY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    #[test]
+    fn before_the_first_sample_a_third_of_a_second_is_assumed() {
+        let rtt = Rtt::new(at(0), None);
+        assert!(!rtt.is_measured());
+        assert_eq!((rtt.smoothed(), rtt.min(), rtt.probe_timeout()), (ms(333), ms(333), ms(999)));
+    }
+
+    #[test]
+    fn the_first_sample_is_taken_as_it_is() {
+        // RFC 9002 §5.3
+        let rtt = Rtt::new(at(0), Some(ms(50)));
+        assert!(rtt.is_measured());
+        assert_eq!((rtt.latest(), rtt.min(), rtt.smoothed(), rtt.variation()), (ms(50), ms(50), ms(50), ms(25)));
+    }
+
+    #[test]
+    fn later_samples_move_the_mean_by_an_eighth_and_the_variation_by_a_quarter() {
+        let mut rtt = Rtt::new(at(0), Some(ms(40)));
+        rtt.on_sample(at(1), ms(80), ms(0));
+        assert_eq!((rtt.latest(), rtt.min()), (ms(80), ms(40)));
+        assert_eq!((rtt.smoothed(), rtt.variation()), (ms(45), ms(25)));
+    }
+
+    #[test]
+    fn the_peers_delay_is_taken_off_but_not_below_the_smallest_round_trip_nor_from_it() {
+        let mut rtt = Rtt::new(at(0), Some(ms(40)));
+        rtt.on_sample(at(1), ms(56), ms(8));
+        assert_eq!((rtt.smoothed(), rtt.min()), (ms(41), ms(40)), "48 ms without the delay");
+        let mut rtt = Rtt::new(at(0), Some(ms(40)));
+        rtt.on_sample(at(1), ms(48), ms(20));
+        assert_eq!(rtt.smoothed(), ms(41), "48 ms, as 28 ms cannot be");
+        rtt.on_sample(at(2), ms(36), ms(20));
+        assert_eq!(rtt.min(), ms(36));
+    }
+
+    #[test]
+    fn the_smallest_round_trip_is_forgotten_after_five_to_ten_seconds() {
+        let mut rtt = Rtt::new(at(0), Some(ms(20)));
+        for second in 1..10 {
+            rtt.on_sample(at(1000 * second), ms(90), ms(0));
+            assert_eq!(rtt.min(), ms(20), "after {second} s");
+        }
+        rtt.on_sample(at(10_000), ms(100), ms(0));
+        assert_eq!(rtt.min(), ms(90));
+    }
+
+    #[test]
+    fn a_steady_path_is_probed_after_a_round_trip_and_a_millisecond() {
+        let mut rtt = Rtt::new(at(0), Some(ms(50)));
+        (0..100).for_each(|_| rtt.on_sample(at(1), ms(50), ms(0)));
+        assert_eq!(rtt.probe_timeout(), ms(51));
+    }
+}

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use core::time::Duration;
 
-use super::ack_tracker::MAX_ACK_RANGES;
+use super::ack_tracker::{MAX_ACK_RANGES, MIN_ACK_RANGES};
 use super::congestion::{AckSample, Congestion, Controller, LossSample};
 use super::delivery::{Delivery, Departure};
 use super::loss_rate::LossRate;
@@ -240,10 +240,11 @@ impl<T, C: Controller> Recovery<T, C> {
         }
         let delivered = self.delivery.delivered();
         let overtaken = self.told_from..self.acked_end;
-        let mut told_from = end;
+        let (mut told_from, mut count) = (end, 0);
         let mut newest: Option<(u64, Time, Departure)> = None;
         for range in ranges {
             told_from = told_from.min(range.start);
+            count += 1;
             self.acked.insert(range.start..range.end.min(end), |fresh| {
                 for packet in self.packets.range_mut(fresh) {
                     if overtaken.contains(&packet.number) {
@@ -269,6 +270,7 @@ impl<T, C: Controller> Recovery<T, C> {
             });
         }
         if end >= self.acked_end {
+            let told_from = if count < MIN_ACK_RANGES { 0 } else { told_from };
             (self.told_from, self.acked_end) = (told_from, end);
         }
         let Some((number, sent, departure)) = newest else { return Ok(()) };
@@ -374,5 +376,11 @@ impl<T, C: Controller> Recovery<T, C> {
         let remembered = if self.packets.len() < MAX_TRACKED { 3 * self.rtt.smoothed() } else { Duration::ZERO };
         self.packets.forget(now - remembered);
         self.acked.raise_floor(self.packets.first().unwrap_or(self.next_number));
+    }
+
+    /// Packets that are kept, whatever became of them.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.packets.len()
     }
 }

@@ -123,3 +123,40 @@ fn after_an_outage_a_probe_brings_the_flow_back() {
     let rest = 20_000 * MTU * 8 / 100 - SECOND;
     assert!(time <= 7 * SECOND + rest + SECOND / 5, "{time} us");
 }
+
+#[test]
+fn a_path_that_becomes_faster_is_soon_filled() {
+    for loss in [0, 5] {
+        let workload = Workload { messages: 12_000, ..Workload::bulk() };
+        let slow = Conditions { rate: 5_000_000, queue: 100_000, ..Conditions::usual(loss) };
+        let mut path = Path::new(slow, slow, 1, vec![Flow::new(workload, &settings())]);
+        path.run(3 * SECOND);
+        path.there.conditions = Conditions::usual(loss);
+        path.run(5 * SECOND);
+        let used = path.flows[0].delivered_in(4 * SECOND + SECOND / 2..5 * SECOND) * 8 * 2 / SECOND;
+        assert!(used >= 85, "{used} Mbit/s two seconds later at {loss} % loss");
+    }
+}
+
+#[test]
+fn a_path_that_becomes_slower_keeps_no_long_queue() {
+    for loss in [0, 5] {
+        let workload = Workload { messages: 40_000, ..Workload::bulk() };
+        let usual = Conditions::usual(loss);
+        let mut path = Path::new(usual, usual, 1, vec![Flow::new(workload, &settings())]);
+        path.run(SECOND);
+        path.there.conditions.rate = 20_000_000;
+        path.run(3 * SECOND);
+        let overflows = path.there.overflows;
+        path.run(5 * SECOND);
+        let used = path.flows[0].delivered_in(3 * SECOND..5 * SECOND) * 8 / 2 / SECOND;
+        assert!(used >= 17, "{used} Mbit/s at {loss} % loss");
+        assert!(
+            path.there.overflows - overflows <= 50,
+            "{} overflows at {loss} % loss",
+            path.there.overflows - overflows
+        );
+        let in_flight = path.flows[0].recovery.in_flight();
+        assert!(in_flight <= 2 * 125_000 + 10 * MTU, "{in_flight} bytes in flight at {loss} % loss");
+    }
+}
