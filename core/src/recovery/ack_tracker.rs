@@ -84,11 +84,12 @@ impl AckTracker {
 
     /// Takes in a packet that was processed. Duplicates change nothing.
     pub(crate) fn on_received(&mut self, now: Time, number: u64, asks: Asks) {
-        if self.is_duplicate(number) {
+        let expected = self.received.end();
+        let mut fresh = false;
+        self.received.insert(number..number.saturating_add(1), |_| fresh = true);
+        if !fresh {
             return;
         }
-        let expected = self.received.end();
-        self.received.insert(number..number + 1, |_| ());
         if number >= expected {
             self.highest_at = now;
         }
@@ -101,12 +102,13 @@ impl AckTracker {
             self.saved -= URGENT_COST;
             self.urgent = true;
         }
-        let delay = match asks {
-            _ if self.urgent || self.unacknowledged >= self.threshold => Duration::ZERO,
-            Asks::AckSoon => SOON.min(self.max_delay),
-            _ => self.max_delay,
-        };
-        self.due = self.due.min(now + delay);
+        if self.urgent || self.unacknowledged >= self.threshold {
+            self.due = self.due.min(now);
+        } else if asks == Asks::AckSoon {
+            self.due = self.due.min(now + SOON.min(self.max_delay));
+        } else if self.due == Time::MAX {
+            self.due = now + self.max_delay;
+        }
     }
 
     /// When an ACK has to leave; [`Time::MAX`] while none has to.

@@ -43,8 +43,8 @@ impl ProbeTimer {
 
     /// Whether a packet should ask for an acknowledgement soon: a probe, or one after which its sender `waits`.
     pub(super) fn asks_ack(&self, now: Time, waits: bool, rtt: &Rtt) -> bool {
-        let recently = self.asked_at.is_some_and(|at| now.since(at) < rtt.smoothed() / ASKS_PER_ROUND_TRIP);
-        self.is_due() || (waits && !recently)
+        let recently = || self.asked_at.is_some_and(|at| now.since(at) < rtt.smoothed() / ASKS_PER_ROUND_TRIP);
+        self.is_due() || (waits && !recently())
     }
 
     /// A packet left that is to be acknowledged, soon or not.

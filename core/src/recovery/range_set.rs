@@ -33,8 +33,8 @@ impl RangeSet {
     }
 
     pub(crate) fn contains(&self, number: u64) -> bool {
-        if number < self.floor {
-            return true;
+        if number < self.floor || number >= self.end() {
+            return number < self.floor;
         }
         let after = self.ranges.partition_point(|range| range.start <= number);
         after > 0 && number < self.ranges[after - 1].end
@@ -57,7 +57,12 @@ impl RangeSet {
                 last.end = range.end;
                 return fresh(range);
             }
-            _ => {}
+            Some(last) if last.end > range.start => {}
+            _ => {
+                fresh(range.clone());
+                self.ranges.push_back(range);
+                return self.shrink();
+            }
         }
         // The ranges which this one overlaps or touches become one with it.
         let first = self.ranges.partition_point(|other| other.end < range.start);
@@ -77,15 +82,28 @@ impl RangeSet {
         }
         if first == end {
             self.ranges.insert(first, range);
-            if self.ranges.len() > self.most {
-                self.raise_floor(self.ranges[0].end);
-            }
-            return;
+            return self.shrink();
         }
         range.start = range.start.min(self.ranges[first].start);
         range.end = range.end.max(self.ranges[end - 1].end);
         self.ranges[first] = range;
         self.ranges.drain(first + 1..end);
+    }
+
+    /// The first of the `ranges`, which descend, that is not contained. Costs less than to insert them all.
+    pub(crate) fn first_new(&self, ranges: &mut impl Iterator<Item = Range<u64>>) -> Option<Range<u64>> {
+        let mut known = self.ranges.iter().rev().peekable();
+        ranges.find(|range| {
+            while known.next_if(|known| known.start > range.start).is_some() {}
+            let contained = known.peek().is_some_and(|known| range.end <= known.end);
+            !contained && range.end > self.floor
+        })
+    }
+
+    fn shrink(&mut self) {
+        if self.ranges.len() > self.most {
+            self.raise_floor(self.ranges[0].end);
+        }
     }
 
     /// Takes all numbers below `floor` as contained.

@@ -71,6 +71,7 @@ pub(crate) struct RateBased {
     mode: Mode,
     since: Time,
     window: u64,
+    pacing_rate: u64,
     /// The highest rate of this round and of those before, and of all, in bytes per second.
     rates: [u64; RATE_ROUNDS],
     rate: u64,
@@ -113,12 +114,13 @@ fn percent(value: u64, gain: u64) -> u64 {
 
 impl RateBased {
     pub(super) fn new(now: Time, settings: &Settings) -> RateBased {
-        RateBased {
+        let mut controller = RateBased {
             mtu: settings.mtu,
             peer_ack_delay: settings.peer_ack_delay,
             mode: Mode::Startup,
             since: now,
             window: INITIAL_PACKETS * settings.mtu,
+            pacing_rate: 0,
             rates: [0; RATE_ROUNDS],
             rate: 0,
             min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
@@ -129,7 +131,9 @@ impl RateBased {
             round: Round::new(0, 1),
             full_rate: 0,
             full_rounds: 0,
-        }
+        };
+        controller.set_pace();
+        controller
     }
 
     /// What to send so that the path is just full, in bytes per second: what it delivers and what it loses anyway.
@@ -282,6 +286,18 @@ impl RateBased {
             _ => full.min(self.bound).max(least),
         };
     }
+
+    fn set_pace(&mut self) {
+        let round_trip = self.min_rtt.max(GRANULARITY).as_micros() as u64;
+        let rate = match self.mode {
+            Mode::Startup => percent(self.window.saturating_mul(1_000_000) / round_trip, STARTUP_RATE),
+            Mode::Drain => percent(self.rate, DRAIN_RATE),
+            Mode::Up => percent(self.path_rate(), UP_RATE),
+            Mode::Down => percent(self.rate, DOWN_RATE),
+            Mode::Cruise { .. } | Mode::ProbeRtt { .. } => self.path_rate(),
+        };
+        self.pacing_rate = rate.max(self.mtu);
+    }
 }
 
 impl Controller for RateBased {
@@ -289,6 +305,7 @@ impl Controller for RateBased {
         self.measure(ack);
         self.turn(ack.now, ack.in_flight);
         self.resize(ack.acked);
+        self.set_pace();
     }
 
     fn on_loss(&mut self, loss: &LossSample) {
@@ -306,14 +323,6 @@ impl Controller for RateBased {
     }
 
     fn pacing_rate(&self) -> Option<u64> {
-        let round_trip = self.min_rtt.max(GRANULARITY).as_micros() as u64;
-        let rate = match self.mode {
-            Mode::Startup => percent(self.window.saturating_mul(1_000_000) / round_trip, STARTUP_RATE),
-            Mode::Drain => percent(self.rate, DRAIN_RATE),
-            Mode::Up => percent(self.path_rate(), UP_RATE),
-            Mode::Down => percent(self.rate, DOWN_RATE),
-            Mode::Cruise { .. } | Mode::ProbeRtt { .. } => self.path_rate(),
-        };
-        Some(rate.max(self.mtu))
+        Some(self.pacing_rate)
     }
 }

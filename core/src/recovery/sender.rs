@@ -242,10 +242,13 @@ impl<T, C: Controller> Recovery<T, C> {
         let overtaken = self.told_from..self.acked_end;
         let (mut told_from, mut count) = (end, 0);
         let mut newest: Option<(u64, Time, Departure)> = None;
-        for range in ranges {
+        let mut ranges = ranges.map(|range| {
             told_from = told_from.min(range.start);
             count += 1;
-            self.acked.insert(range.start..range.end.min(end), |fresh| {
+            range.start..range.end.min(end)
+        });
+        while let Some(range) = self.acked.first_new(&mut ranges) {
+            self.acked.insert(range, |fresh| {
                 for packet in self.packets.range_mut(fresh) {
                     if overtaken.contains(&packet.number) {
                         self.reordering.on_late(now, now.since(packet.sent).saturating_sub(self.newest_rtt));
