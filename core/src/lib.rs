@@ -110,7 +110,8 @@ mod ids;
 mod lane;
 mod link;
 mod message;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "datagram links come to use it"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "datagram links come to use it"))]
+#[expect(unused_imports, reason = "datagram links come to use them")]
 mod recovery;
 mod server;
 mod socket;

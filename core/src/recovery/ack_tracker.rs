@@ -9,7 +9,7 @@ use crate::time::Time;
 /// Most ranges in an ACK: what is older was in many before.
 pub(crate) const MAX_ACK_RANGES: usize = 32;
 /// An ACK with fewer ranges names all that has arrived, so that its reader knows what has not.
-pub(crate) const MIN_ACK_RANGES: usize = 8;
+pub(super) const MIN_ACK_RANGES: usize = 8;
 /// Ranges that are remembered, to know duplicates.
 const REMEMBERED_RANGES: usize = 128;
 
@@ -126,8 +126,8 @@ impl AckTracker {
         now.since(self.highest_at)
     }
 
-    /// The ranges of an ACK, from the highest to the lowest: at most [`MAX_ACK_RANGES`], of which the first [`MIN_ACK_RANGES`] have to be named
-    /// however little room there is.
+    /// The ranges of an ACK, from the highest to the lowest: at most [`MAX_ACK_RANGES`]. Where there is no room for all, the first eight have to be named at
+    /// least: an ACK of fewer says that nothing else has arrived.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<u64>> + Clone {
         self.received.descending().take(MAX_ACK_RANGES)
     }

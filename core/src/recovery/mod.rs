@@ -32,9 +32,8 @@ mod rtt;
 mod sender;
 mod sent;
 
-pub(crate) use ack_tracker::{AckTracker, Asks, MAX_ACK_RANGES, MIN_ACK_RANGES};
+pub(crate) use ack_tracker::{AckTracker, Asks, MAX_ACK_RANGES};
 pub(crate) use redundancy::{PathView, Redundancy};
-pub(crate) use rtt::Rtt;
 pub(crate) use sender::{Fate, Permit, Recovery, Settings, UnsentAcked};
 
 #[cfg(test)]

@@ -27,11 +27,6 @@ impl RangeSet {
         self.ranges.back().map_or(self.floor, |range| range.end)
     }
 
-    /// All numbers below are contained.
-    pub(crate) fn floor(&self) -> u64 {
-        self.floor
-    }
-
     pub(crate) fn contains(&self, number: u64) -> bool {
         if number < self.floor || number >= self.end() {
             return number < self.floor;
@@ -120,6 +115,7 @@ impl RangeSet {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "sets of one range")]
 mod tests {
     use alloc::collections::BTreeSet;
     use alloc::vec::Vec;

@@ -6,4 +6,5 @@ mod network;
 mod oracle;
 mod paths;
 mod rival;
+#[expect(clippy::single_range_in_vec_init, reason = "acknowledgements of one range")]
 mod rules;
