@@ -49,7 +49,6 @@ pub(crate) struct AckSample {
 /// Packets that were found lost together.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct LossSample {
-    pub(crate) now: Time,
     /// When the newest of them left.
     pub(crate) sent: Time,
     /// Their bytes.

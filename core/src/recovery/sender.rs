@@ -341,7 +341,7 @@ impl<T, C: Controller> Recovery<T, C> {
         self.loss_at = Time::MAX;
         let smoothed = self.rtt.smoothed();
         let window = self.reordering.window(now, smoothed);
-        let mut loss = LossSample { now, sent: Time::ZERO, lost: 0, in_flight_then: 0 };
+        let mut loss = LossSample { sent: Time::ZERO, lost: 0, in_flight_then: 0 };
         while let Some(packet) = self.packets.undecided().filter(|packet| packet.number < self.acked_end) {
             let window = if packet.number < self.told_from { smoothed } else { window };
             let at = packet.sent + self.newest_rtt + window;
