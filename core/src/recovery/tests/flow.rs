@@ -1,10 +1,9 @@
 //! Flows over a shared path: senders with [`Recovery`], receivers with [`AckTracker`].
 
 use alloc::boxed::Box;
-use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -59,10 +58,10 @@ impl Workload {
 /// Messages in a packet: some again, some for the first time or the only ones.
 type Carried = [Range<u32>; 2];
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Wire {
-    Data { number: u64, soon: bool, first: u32, split: u32, end: u32, again: (u32, u32) },
-    Ack { delay: u64, ranges: Vec<(u64, u64)> },
+#[derive(Clone, Debug)]
+enum Packet {
+    Data { number: u64, soon: bool, carried: Carried },
+    Ack { delay: Duration, ranges: Vec<Range<u64>> },
 }
 
 /// One sender and its receiver.
@@ -78,7 +77,7 @@ pub(super) struct Flow {
     again: VecDeque<Range<u32>>,
     confirmed: Vec<bool>,
     probes: usize,
-    paced_until: u64,
+    permit: Permit,
     /// When each message arrived.
     pub(super) arrived: Vec<Option<u64>>,
     pub(super) missing: u32,
@@ -106,7 +105,7 @@ impl Flow {
             again: VecDeque::new(),
             confirmed: vec![false; workload.messages as usize],
             probes: 0,
-            paced_until: u64::MAX,
+            permit: Permit::Now,
             arrived: vec![None; workload.messages as usize],
             missing: workload.messages,
             packets: 0,
@@ -129,119 +128,96 @@ impl Flow {
     }
 
     fn deadline(&self) -> u64 {
-        let fresh = if self.fresh < self.workload.messages { self.workload.written_at(self.fresh) } else { u64::MAX };
-        let blocked = self.paced_until == 0;
-        let data = if blocked {
-            u64::MAX
-        } else if self.paced_until < u64::MAX {
-            self.paced_until
-        } else {
-            fresh
+        let data = match self.permit {
+            Permit::Now if self.fresh < self.workload.messages => self.workload.written_at(self.fresh),
+            Permit::At(time) => time.as_micros(),
+            Permit::Now | Permit::Blocked => u64::MAX,
         };
         data.min(self.recovery.poll_timeout().as_micros()).min(self.tracker.due().as_micros())
     }
 
     /// Sends what may be sent.
-    fn pump(&mut self, at: u64, mut send: impl FnMut(Wire, u64)) {
+    fn pump(&mut self, at: u64, mut send: impl FnMut(Packet, u64)) {
         let now = Time::from_micros(at);
         self.recovery.on_timeout(now, settle(&mut self.again, &mut self.confirmed, &mut self.lost, &mut self.found));
-        self.paced_until = u64::MAX;
-        let per_packet = (PAYLOAD / self.workload.size) as u32;
         loop {
-            while self.again.front().is_some_and(|range| range.clone().all(|message| self.confirmed[message as usize]))
-            {
+            let confirmed = |range: &Range<u32>| range.clone().all(|message| self.confirmed[message as usize]);
+            while self.again.front().is_some_and(confirmed) {
                 self.again.pop_front();
             }
+            self.permit = self.recovery.permit(now);
             let written = self.written(at);
-            let idle = self.again.is_empty() && self.fresh == written;
-            if idle && !self.recovery.probe_due() {
-                if self.recovery.permit(now) == Permit::Now {
-                    self.recovery.on_app_limited();
-                }
+            let has_data = !self.again.is_empty() || self.fresh < written;
+            if self.permit != Permit::Now || !(has_data || self.recovery.probe_due()) {
                 break;
             }
-            match self.recovery.permit(now) {
-                Permit::Now => {}
-                Permit::At(time) => {
-                    self.paced_until = time.as_micros();
-                    break;
-                }
-                Permit::Blocked => {
-                    self.paced_until = 0;
-                    break;
-                }
-            }
-            let mut again = 0..0;
-            if let Some(range) = self.again.pop_front() {
-                again = range;
-            } else if idle {
-                let tail: Vec<Range<u32>> = self.recovery.unacknowledged().flatten().cloned().collect();
-                again = tail[self.probes % tail.len()].clone();
-                self.probes += 1;
-            }
-            let room = per_packet - again.len() as u32;
+            let again = if has_data { self.again.pop_front().unwrap_or(0..0) } else { self.probe() };
+            let room = (PAYLOAD / self.workload.size) as u32 - again.len() as u32;
             let end = written.min(self.fresh + room);
-            let mut first = self.fresh;
-            if let Some(redundancy) = &self.redundancy {
-                let path = PathView {
-                    loss_millionths: self.recovery.loss_millionths(),
-                    in_flight_packets: self.recovery.in_flight_packets(),
-                    congested: self.recovery.is_congested(now),
-                };
-                let fresh = end - first;
-                let spare = u64::from(room - fresh) * self.workload.size;
-                let repeated = if fresh > 0 { redundancy.repeat(&path, spare as usize) as u64 } else { 0 };
-                first -= (first).min((repeated / self.workload.size) as u32);
-            }
-            let split = self.fresh;
+            let repeated = self.repeated(now, end - self.fresh, room).min(self.fresh);
+            let carried = [again, self.fresh - repeated..end];
             self.fresh = end;
-            if let Some(redundancy) = &mut self.redundancy {
-                let size = self.workload.size as usize;
-                redundancy.on_sent((end - split) as usize * size, (split - first) as usize * size);
-            }
             let last = self.again.is_empty() && self.fresh == written;
             let soon = self.recovery.asks_ack(now, last);
             let number = self.recovery.next_number();
-            let bytes = OVERHEAD + (u64::from(end - first) + again.len() as u64) * self.workload.size;
+            let messages: usize = carried.iter().map(Range::len).sum();
+            let bytes = OVERHEAD + messages as u64 * self.workload.size;
             self.packets += 1;
-            self.recovery.on_sent(now, bytes, soon, [again.clone(), first..end]);
-            send(Wire::Data { number, soon, first, split, end, again: (again.start, again.end) }, bytes);
+            self.recovery.on_sent(now, bytes, soon, carried.clone());
+            send(Packet::Data { number, soon, carried }, bytes);
+        }
+        if self.permit == Permit::Now {
+            self.recovery.on_app_limited();
         }
     }
 
-    fn acknowledge(&mut self, at: u64, mut send: impl FnMut(Wire, u64)) {
+    /// What a probe carries: one after the other of what is unacknowledged.
+    fn probe(&mut self) -> Range<u32> {
+        let tail: Vec<_> = self.recovery.unacknowledged().flatten().filter(|range| !range.is_empty()).collect();
+        self.probes += 1;
+        tail[self.probes % tail.len()].clone()
+    }
+
+    /// How many of the messages before are to be repeated in a packet that has room for so many, so many of which are fresh.
+    fn repeated(&mut self, now: Time, fresh: u32, room: u32) -> u32 {
+        let Some(redundancy) = self.redundancy.as_mut().filter(|_| fresh > 0) else { return 0 };
+        let path = PathView {
+            loss_millionths: self.recovery.loss_millionths(),
+            in_flight_packets: self.recovery.in_flight_packets(),
+            congested: self.recovery.is_congested(now),
+        };
+        let size = self.workload.size as usize;
+        let repeated = redundancy.repeat(&path, (room - fresh) as usize * size) / size;
+        redundancy.on_sent(fresh as usize * size, repeated * size);
+        repeated as u32
+    }
+
+    fn acknowledge(&mut self, at: u64, mut send: impl FnMut(Packet, u64)) {
         let now = Time::from_micros(at);
         if now >= self.tracker.due() {
-            let ranges: Vec<_> = self.tracker.ranges().map(|range| (range.start, range.end)).collect();
+            let ranges: Vec<_> = self.tracker.ranges().collect();
             let bytes = 28 + 20 + 2 * ranges.len() as u64;
-            let delay = self.tracker.delay(now).as_micros() as u64;
             self.tracker.on_ack_sent();
             self.acks += 1;
-            send(Wire::Ack { delay, ranges }, bytes);
+            send(Packet::Ack { delay: self.tracker.delay(now), ranges }, bytes);
         }
     }
 
-    fn arrive(&mut self, at: u64, wire: Wire) {
+    fn arrive(&mut self, at: u64, packet: Packet) {
         let now = Time::from_micros(at);
-        match wire {
-            Wire::Data { number, soon, first, end, again, .. } => {
-                if self.tracker.is_duplicate(number) {
-                    self.duplicates += 1;
-                    return;
-                }
+        match packet {
+            Packet::Data { number, .. } if self.tracker.is_duplicate(number) => self.duplicates += 1,
+            Packet::Data { number, soon, carried } => {
                 self.tracker.on_received(now, number, if soon { Asks::AckSoon } else { Asks::Ack });
-                for message in (again.0..again.1).chain(first..end) {
+                for message in carried.into_iter().flatten() {
                     let arrived = &mut self.arrived[message as usize];
-                    if arrived.is_none() {
-                        *arrived = Some(at);
-                        self.missing -= 1;
-                    }
+                    self.missing -= u32::from(arrived.is_none());
+                    arrived.get_or_insert(at);
                 }
             }
-            Wire::Ack { delay, ranges } => {
-                let ranges = ranges.into_iter().map(|(start, end)| start..end);
+            Packet::Ack { delay, ranges } => {
                 let settle = settle(&mut self.again, &mut self.confirmed, &mut self.lost, &mut self.found);
-                self.recovery.on_ack(now, Duration::from_micros(delay), ranges, settle).unwrap();
+                self.recovery.on_ack(now, delay, ranges.into_iter(), settle).unwrap();
             }
         }
     }
@@ -300,21 +276,22 @@ pub(super) struct Path {
     pub(super) there: Channel,
     pub(super) back: Channel,
     pub(super) flows: Vec<Flow>,
-    under_way: BinaryHeap<Reverse<(u64, u64, usize, Wire)>>,
-    events: u64,
+    /// By the time of arrival, and in the order of sending at the same time: the flow and the packet.
+    under_way: BTreeMap<(u64, u64), (usize, Packet)>,
+    sent: u64,
     pub(super) now: u64,
 }
 
 impl Path {
     pub(super) fn new(there: Conditions, back: Conditions, seed: u64, flows: Vec<Flow>) -> Path {
         let (there, back) = (Channel::new(there, seed), Channel::new(back, !seed));
-        Path { there, back, flows, under_way: BinaryHeap::new(), events: 0, now: 0 }
+        Path { there, back, flows, under_way: BTreeMap::new(), sent: 0, now: 0 }
     }
 
     /// Runs until all messages have arrived or the time is over.
     pub(super) fn run(&mut self, until: u64) {
         while self.flows.iter().any(|flow| flow.missing > 0) && self.now < until {
-            let arrival = self.under_way.peek().map_or(u64::MAX, |Reverse((at, ..))| *at);
+            let arrival = self.under_way.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
             let next = self.flows.iter().map(Flow::deadline).min().unwrap().min(arrival);
             assert!(next < u64::MAX, "nothing will ever happen again");
             self.now = self.now.max(next.min(until));
@@ -322,23 +299,19 @@ impl Path {
                 return;
             }
             if arrival <= self.now {
-                let Reverse((_, _, flow, wire)) = self.under_way.pop().unwrap();
-                self.flows[flow].arrive(self.now, wire);
+                let (_, (flow, packet)) = self.under_way.pop_first().unwrap();
+                self.flows[flow].arrive(self.now, packet);
             }
-            for (index, flow) in self.flows.iter_mut().enumerate() {
-                let (now, events, under_way) = (self.now, &mut self.events, &mut self.under_way);
-                flow.pump(now, |wire, bytes| {
-                    self.there.carry(now, bytes, |at| {
-                        *events += 1;
-                        under_way.push(Reverse((at, *events, index, wire.clone())));
+            let Path { there, back, flows, under_way, sent, now } = self;
+            for (index, flow) in flows.iter_mut().enumerate() {
+                let mut carry = |channel: &mut Channel, packet: Packet, bytes| {
+                    channel.carry(*now, bytes, |at| {
+                        *sent += 1;
+                        under_way.insert((at, *sent), (index, packet.clone()));
                     });
-                });
-                flow.acknowledge(now, |wire, bytes| {
-                    self.back.carry(now, bytes, |at| {
-                        *events += 1;
-                        under_way.push(Reverse((at, *events, index, wire.clone())));
-                    });
-                });
+                };
+                flow.pump(*now, |packet, bytes| carry(there, packet, bytes));
+                flow.acknowledge(*now, |packet, bytes| carry(back, packet, bytes));
             }
         }
     }
