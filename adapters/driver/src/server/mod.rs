@@ -247,7 +247,7 @@ impl Inner {
         let (weight, startled) = (access.weight, access.startled);
         let will_look = match weight {
             Weight::Full => false,
-            Weight::Sent => *flushing,
+            Weight::Sent => *flushing || !machine.has_queued(),
             Weight::Received => *flushing || self.woken || self.armed <= clock.recent() + ack_delay,
         };
         if startled {

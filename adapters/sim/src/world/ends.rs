@@ -142,7 +142,7 @@ impl World {
     /// As [`Socket::send`].
     pub fn send_on(&mut self, end: End, lane: LaneId, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
-        self.with(end, |socket, now| socket.send(now, lane, message.clone()))
+        self.with(end, |socket, now| quietly(socket, |socket| socket.send(now, lane, message.clone())))
     }
 
     /// Takes the next message of the main lane.
@@ -208,4 +208,14 @@ impl World {
         (0..self.clients.len()).for_each(|client| self.check_quiet(HostId::Client(client)));
         (0..self.servers.len()).for_each(|server| self.check_quiet(HostId::Server(super::ServerIx(server))));
     }
+}
+
+/// A plain send or write, which must not move the deadline to an earlier time unless it queues something.
+pub(crate) fn quietly<R>(socket: &mut Socket, command: impl FnOnce(&mut Socket) -> R) -> R {
+    let before = socket.poll_timeout();
+    let answer = command(socket);
+    let after = socket.poll_timeout();
+    let is_later = after.is_none_or(|after| before.is_some_and(|before| before.at <= after.at));
+    assert!(socket.has_queued() || is_later, "nothing is queued and the deadline moved from {before:?} to {after:?}");
+    answer
 }

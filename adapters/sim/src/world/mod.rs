@@ -1,6 +1,6 @@
 //! The simulated world: machines, links between them, and a clock that jumps.
 
-mod ends;
+pub(crate) mod ends;
 mod hosts;
 mod links;
 mod processes;
