@@ -282,3 +282,51 @@ fn the_interactive_profile_repairs_most_losses_without_a_round_trip() {
     assert!(interactive <= 30, "{interactive} of 3,000 are late, {bytes} bytes for one");
     assert!(bytes < 3.5, "{bytes} bytes for one");
 }
+
+#[test]
+fn a_steady_stream_is_acknowledged_by_few_datagrams() {
+    for loss in [0, 10, 50] {
+        let mut world = connected(14 + loss);
+        world.conditions.loss = loss;
+        world.conditions.delay = 25_000;
+        let before = world.sent_by_server;
+        for _ in 0..5000 {
+            world.client.send(world.now, LaneId::MAIN, Message::new(vec![7; 200])).unwrap();
+            let end = world.now + Duration::from_millis(1);
+            world.drain();
+            while world.step(end) {
+                let now = world.now;
+                while world.server_socket().recv(now, LaneId::MAIN).is_some() {}
+                world.drain();
+            }
+        }
+        let share = (world.sent_by_server - before) as f64 / 5000.0;
+        assert!(share <= 0.3, "{share} for a message at a loss of {loss} in a thousand");
+    }
+}
+
+#[test]
+fn a_large_transfer_over_a_lossy_path_ends_soon_and_repeats_little_more_than_what_was_lost() {
+    for loss in [0, 10, 50, 100] {
+        let mut world = connected(20 + loss);
+        world.conditions.loss = loss;
+        world.conditions.delay = 25_000;
+        let (start, before, mut read, mut sent) = (world.now, world.sent_bytes[1], 0, 0);
+        let finished = world.run_until(60 * SECOND, |world| {
+            while sent < 4096 && world.client.send(world.now, LaneId::MAIN, Message::new(vec![7; 1024])).is_ok() {
+                sent += 1;
+            }
+            let now = world.now;
+            while world.server_socket().recv(now, LaneId::MAIN).is_some() {
+                read += 1;
+            }
+            world.drain();
+            read == 4096
+        });
+        let (took, bytes) = (world.now.since(start), (world.sent_bytes[1] - before) as f64 / (4096.0 * 1024.0));
+        let sure = 1000.0 / (1000 - loss) as f64;
+        eprintln!("loss {loss}: {took:?}, {bytes} bytes for one, {sure}");
+        assert!(finished && took < 3 * SECOND, "{took:?} at a loss of {loss} in a thousand");
+        assert!(bytes < 1.08 * sure, "{bytes} bytes for one at a loss of {loss} in a thousand");
+    }
+}

@@ -60,7 +60,7 @@ pub(crate) struct World {
     pub(crate) server_events: Vec<Event>,
     /// Every datagram that left, for those who play it again.
     pub(crate) recorded: Vec<Datagram>,
-    pub(crate) sent: u64,
+    pub(crate) sent_by_server: u64,
     pub(crate) sent_bytes: [u64; 2],
     pub(crate) received_bytes: BTreeMap<u64, u64>,
     pub(crate) answered_bytes: BTreeMap<u64, u64>,
@@ -95,7 +95,7 @@ impl World {
             client_events: Vec::new(),
             server_events: Vec::new(),
             recorded: Vec::new(),
-            sent: 0,
+            sent_by_server: 0,
             sent_bytes: [0; 2],
             received_bytes: BTreeMap::new(),
             answered_bytes: BTreeMap::new(),
@@ -114,9 +114,9 @@ impl World {
     /// Puts a datagram on its way.
     pub(crate) fn send(&mut self, datagram: Datagram) {
         assert!(datagram.bytes.len() <= usize::from(self.mtu), "{} bytes", datagram.bytes.len());
-        self.sent += 1;
         self.sent_bytes[usize::from(datagram.to_server)] += datagram.bytes.len() as u64;
         if !datagram.to_server {
+            self.sent_by_server += 1;
             *self.answered_bytes.entry(datagram.address).or_default() += datagram.bytes.len() as u64;
         }
         if self.recorded.len() < 2000 {
