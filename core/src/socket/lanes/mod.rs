@@ -256,6 +256,17 @@ impl Lanes {
         })
     }
 
+    /// The peer may not have heard how many lanes it may open.
+    pub(crate) fn repeat_allowance(&mut self) {
+        self.told_allowed = 0;
+    }
+
+    /// The peer may not have heard the last report of the lane; false when the lane is over.
+    pub(crate) fn repeat_report(&mut self, number: u64) -> bool {
+        self.report_lane(number);
+        self.get(number).is_some()
+    }
+
     // ---- sending ----
 
     /// Puts a plain record at the end of a lane's stream.
