@@ -49,7 +49,13 @@ impl<R: Runtime> Listener<R> {
 
     /// Listens at `tcp://host:port`, `tls://host:port`, `udp://host:port` or `unix:/path`, configured further.
     pub fn builder(url: impl Into<String>) -> ListenerBuilder<R> {
-        ListenerBuilder { url: url.into(), config: ServerConfig::default(), tls: None, mtu: DEFAULT_MTU, runtime: PhantomData }
+        ListenerBuilder {
+            url: url.into(),
+            config: ServerConfig::default(),
+            tls: None,
+            mtu: DEFAULT_MTU,
+            runtime: PhantomData,
+        }
     }
 }
 

@@ -187,7 +187,9 @@ mod tests {
 
     #[test]
     fn port_0_cannot_be_dialled() {
-        for (url, is_dialable) in [("tcp://a:0", false), ("tls://[::1]:0", false), ("udp://a:0", false), ("tls://a:1", true)] {
+        for (url, is_dialable) in
+            [("tcp://a:0", false), ("tls://[::1]:0", false), ("udp://a:0", false), ("tls://a:1", true)]
+        {
             assert_eq!(url.parse::<Url>().unwrap().is_dialable(), is_dialable, "{url}");
         }
     }

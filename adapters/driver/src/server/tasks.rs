@@ -28,7 +28,7 @@ pub(crate) enum Entrance<R: Runtime> {
     /// Each is a stream, and has a task of its own.
     Stream {
         acceptor: R::Acceptor,
-        /// Dropped together with the acceptor.
+        #[expect(dead_code, reason = "it is dropped together with the acceptor")]
         claim: Claim,
         tls: Option<TlsServer>,
     },
