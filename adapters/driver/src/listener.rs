@@ -98,7 +98,9 @@ impl<R: Runtime> ListenerBuilder<R> {
             BoundSocket::Stream(listening, claim) => {
                 runtime.accept(listening).map(|acceptor| Entrance::Stream { acceptor, claim, tls })
             }
-            BoundSocket::Udp(socket) => UdpDoors::new(&runtime, socket, self.mtu).map(Entrance::Udp),
+            BoundSocket::Udp(socket) => {
+                UdpDoors::new(&runtime, socket, self.mtu).map(|doors| Entrance::Udp(Box::new(doors)))
+            }
         };
         let server = Server::new(machine, clock);
         runtime.spawn(ServerTask::new(server.clone(), runtime.clone(), entrance.map_err(refused)?));

@@ -33,7 +33,7 @@ pub(crate) enum Entrance<R: Runtime> {
         tls: Option<TlsServer>,
     },
     /// All go over one socket, which the server's task serves.
-    Udp(UdpDoors<R::Datagrams>),
+    Udp(Box<UdpDoors<R::Datagrams>>),
 }
 
 /// Accepts links and keeps the time of all sockets, until the server is closed and everything is over.
