@@ -9,6 +9,8 @@ use steadfast_adapter_tests::{
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{CloseReason, Fate, NotConfirmed, Received, SendErrorKind, Socket, State};
 
+on_every_runtime!(a_close_that_the_peer_does_not_answer_becomes_an_abort);
+
 on_every_runtime_and_transport!(
     twenty_messages_and_a_close_arrive_from_the_client,
     twenty_messages_and_a_close_arrive_from_the_server,
