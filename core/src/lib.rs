@@ -113,6 +113,7 @@ mod message;
 mod recovery;
 mod server;
 mod socket;
+mod sparse;
 mod time;
 mod wire;
 

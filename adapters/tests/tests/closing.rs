@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 use steadfast_adapter_tests::{
-    Ends, Proxy, accept, config, connect, ends, ends_with, listen, on_every_runtime, serve_at, text,
+    Ends, Proxy, accept, config, connect, ends, ends_with, listen, on_every_runtime_and_transport, serve_at, text,
 };
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{CloseReason, Fate, NotConfirmed, Received, SendErrorKind, Socket, State};
 
-on_every_runtime!(
+on_every_runtime!(a_close_that_the_peer_does_not_answer_becomes_an_abort);
+
+on_every_runtime_and_transport!(
     twenty_messages_and_a_close_arrive_from_the_client,
     twenty_messages_and_a_close_arrive_from_the_server,
     messages_written_before_ready_and_a_close_arrive,
@@ -20,7 +22,6 @@ on_every_runtime!(
     dropping_the_listener_closes_its_clients,
     receivers_and_iterators_end_on_close,
     abort_hands_back_what_is_unconfirmed,
-    a_close_that_the_peer_does_not_answer_becomes_an_abort,
     the_address_is_free_after_a_close,
     an_abort_reaches_a_client_that_is_sending,
     a_send_that_waits_ends_when_this_side_finishes,

@@ -1,5 +1,6 @@
 //! Links that have not said who they are, and opens that wait for a decision (PROTOCOL.md §6.1).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use super::{OpenId, OpenRequest, Server, ServerEvent, SocketId};
 use crate::code::ProtocolCode;
 use crate::ids::{LinkId, SessionId};
 use crate::link::LinkAction;
-use crate::socket::{Bearer, Refusal, Resume, Socket, reject};
+use crate::socket::{Bearer, Refusal, Resume, reject};
 use crate::time::Time;
 use crate::wire::{Arrived, Deframer, Handshake, Hello, HelloKind, Params, WireError, decode_handshake, frame_packet};
 
@@ -27,7 +28,7 @@ pub(super) struct PendingOpen {
 enum Open {
     Pending(OpenId),
     Accepted(SocketId),
-    Rejected(Refusal),
+    Rejected(Box<Refusal>),
 }
 
 /// A link of which no socket has taken hold.
@@ -86,7 +87,7 @@ impl Greetings {
             }
         }
         self.rejected.push_back(open_id);
-        self.opens.insert(open_id, Open::Rejected(refusal));
+        self.opens.insert(open_id, Open::Rejected(Box::new(refusal)));
     }
 
     /// The socket of this open has ended.
@@ -314,7 +315,8 @@ impl Server {
             };
         };
         let now = self.now;
-        let secret = self.table.get(id).and_then(Socket::secret).copied().filter(|secret| resume.is_proven_by(secret));
+        let secret =
+            self.table.get(id).and_then(|socket| socket.secret().copied()).filter(|secret| resume.is_proven_by(secret));
         if secret.is_some() && self.is_again(id, link, &bearer, true) {
             return;
         }

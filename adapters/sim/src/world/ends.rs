@@ -1,5 +1,6 @@
 //! The two ends of a socket: what a test does and sees there.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ impl World {
     ///
     /// # Panics
     /// When the end is gone: its server does not run or has forgotten the socket.
-    pub fn socket(&self, end: End) -> &Socket {
+    pub fn socket(&self, end: End) -> Cow<'_, Socket> {
         match end {
-            End::Client(client) => self.clients[client].contract.machine(),
+            End::Client(client) => Cow::Borrowed(self.clients[client].contract.machine()),
             End::Server(server, id) => self.server(server).socket(id).expect("a socket that is there"),
         }
     }
@@ -55,7 +56,8 @@ impl World {
                 servers.find_map(|(ix, server)| {
                     let same = |id: &steadfast::SocketId| {
                         server.clients.get(id) == Some(&client)
-                            && server.contract.machine().socket(*id).and_then(Socket::session_id) == Some(session)
+                            && server.contract.machine().socket(*id).and_then(|socket| socket.session_id())
+                                == Some(session)
                     };
                     let id = server.clients.keys().copied().find(same)?;
                     Some(End::Server(super::ServerIx(ix), id))
@@ -98,7 +100,7 @@ impl World {
 
     /// Whether the end has something to tell that was not taken.
     pub fn has_events(&self, end: End) -> bool {
-        let is_queued = self.socket(end).clone().poll_event().is_some();
+        let is_queued = self.socket(end).into_owned().poll_event().is_some();
         is_queued
             || match end {
                 End::Client(client) => !self.clients[client].events.is_empty(),
@@ -124,8 +126,8 @@ impl World {
     }
 
     /// How the end ended, once it has.
-    pub fn closed(&self, end: End) -> Option<&Closed> {
-        self.socket(end).closed()
+    pub fn closed(&self, end: End) -> Option<Closed> {
+        self.socket(end).closed().cloned()
     }
 
     /// Sends on the main lane.
