@@ -65,8 +65,8 @@ impl Pair {
         }
     }
 
-    fn server_socket(&self) -> &Socket {
-        self.server.socket(self.socket).unwrap()
+    fn server_socket(&self) -> Socket {
+        self.server.socket(self.socket).unwrap().into_owned()
     }
 
     /// A packet to the server with the right connection id.
@@ -87,7 +87,8 @@ impl Pair {
 
     /// What the server has acknowledged of late.
     fn received(&self) -> Vec<Range<u64>> {
-        let link = self.server_socket().link.as_ref().unwrap();
+        let socket = self.server_socket();
+        let link = socket.link.as_ref().unwrap();
         link.datagram.as_ref().unwrap().arrivals.ranges().collect()
     }
 }
