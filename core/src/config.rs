@@ -22,7 +22,9 @@ pub const MAX_MESSAGE: usize = 1 << 30;
 ///
 /// A socket's memory is at most `send_buffer + 2 × receive_buffer + max_message + 3 × volatile_buffer + 100 × max_open_asks + 128 KiB +
 /// (1 KiB + max_headers) × lanes`, and what the application itself holds or asks for: receipts, asks, and the answers that it does not
-/// take, of which one on a lane costs about 160 bytes beside its own, for 1,024 of them at most.
+/// take, of which one on a lane costs about 160 bytes beside its own, for 1,024 of them at most. On a datagram link about 300 bytes come
+/// to it for each packet that may be in flight twice over (as many as the congestion control finds room for, at most 32,768), and up to 66 KiB for a
+/// handshake.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Config {
@@ -69,9 +71,9 @@ pub struct Config {
     /// Server: how long a session outlives its last link. Default 2 min.
     pub retention: Duration,
 
-    /// Datagram links: how much may be in flight, and how fast it leaves.
+    /// Datagram links: how much may be in flight, and how fast it leaves. Default: as the path's rate shows.
     pub congestion: Congestion,
-    /// Datagram links: what matters more, bytes or time.
+    /// Datagram links: what matters more, bytes or time. Default: bytes.
     pub profile: Profile,
 
     /// Nothing leaves before it was committed: see [`Socket::stage`](crate::Socket::stage). Default false.
@@ -112,7 +114,7 @@ pub enum Profile {
     /// What is not acknowledged yet is repeated in the spare room of the packets that follow, as often as the measured loss asks
     /// for and never when the path is congested: most losses then cost no round trip.
     Interactive {
-        /// How many bytes are repeated at most for 100 new ones. 1 to 1,000.
+        /// How many bytes are repeated at most for 100 new ones: 100 are enough for a loss of 1 %, 200 for 5 %. 1 to 1,000.
         redundancy: u32,
     },
 }

@@ -89,6 +89,7 @@ impl Attached {
             && self.pending.is_empty()
             && !self.heartbeat.awaits_pong()
             && self.deframer.is_empty()
+            && self.datagram.is_none()
     }
 }
 

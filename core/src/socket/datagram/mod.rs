@@ -6,6 +6,8 @@ mod carried;
 mod greeting;
 mod ranges;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod transmit;
 
 use alloc::boxed::Box;

@@ -1,0 +1,202 @@
+//! What only those can send who know the session: packets made by hand.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::config::Config;
+use crate::ids::{LaneId, LinkId, LinkKind};
+use crate::link::LinkAction;
+use crate::message::{Message, Received};
+use crate::server::{Server, ServerEvent, SocketId};
+use crate::socket::{Socket, State};
+use crate::time::Time;
+use crate::wire::{Datagram, DatagramFrame, Frame, seal, write_short_header};
+
+const LINK: LinkId = LinkId(1);
+
+/// A client and a server on one link that loses nothing, without time.
+struct Pair {
+    now: Time,
+    client: Socket,
+    server: Server,
+    socket: SocketId,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        let now = Time::from_millis(1);
+        let mut client = Socket::new(Arc::default(), vec!["server".into()], Bytes::new(), [1; 32], now).unwrap();
+        client.connect(now);
+        let mut pair =
+            Pair { now, client, server: Server::new(Arc::default(), [2; 32], now).unwrap(), socket: SocketId(0) };
+        let kind = LinkKind::Datagram { mtu: 1200 };
+        pair.client.handle_link_up(now, LINK, kind);
+        pair.server.handle_link_up(now, LINK, kind);
+        pair.exchange();
+        assert_eq!(pair.client.state(), State::Ready);
+        pair
+    }
+
+    fn exchange(&mut self) {
+        loop {
+            let mut busy = false;
+            while let Some(datagram) = self.client.poll_transmit(self.now, LINK) {
+                self.server.handle_bytes(self.now, LINK, datagram.segments().concat());
+                busy = true;
+            }
+            while let Some(datagram) = self.server.poll_transmit(self.now, LINK) {
+                self.client.handle_bytes(self.now, LINK, datagram.segments().concat());
+                busy = true;
+            }
+            while let Some(event) = self.server.poll_event() {
+                if let ServerEvent::Open(request) = event {
+                    self.socket = self.server.accept(self.now, request.id).unwrap();
+                    busy = true;
+                }
+            }
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn server_socket(&self) -> Socket {
+        self.server.socket(self.socket).unwrap().into_owned()
+    }
+
+    /// A packet to the server with the right connection id.
+    fn forged(&self, number: u64, write: impl Fn(&mut BytesMut)) -> Bytes {
+        let link = self.client.link.as_ref().unwrap();
+        let ids = link.datagram.as_ref().unwrap().ids.unwrap();
+        let mut bytes = BytesMut::new();
+        write_short_header(ids.send, number, false, &mut bytes);
+        write(&mut bytes);
+        seal(&mut bytes);
+        bytes.freeze()
+    }
+
+    fn send_forged(&mut self, number: u64, write: impl Fn(&mut BytesMut)) {
+        let bytes = self.forged(number, write);
+        self.server.handle_bytes(self.now, LINK, bytes);
+    }
+
+    /// What the server has acknowledged of late.
+    fn received(&self) -> Vec<Range<u64>> {
+        let socket = self.server_socket();
+        let link = socket.link.as_ref().unwrap();
+        link.datagram.as_ref().unwrap().arrivals.ranges().collect()
+    }
+}
+
+fn ping(out: &mut BytesMut) {
+    Frame::Ping(7).encode(out);
+}
+
+#[test]
+fn a_packet_number_far_ahead_is_dropped() {
+    let mut pair = Pair::new();
+    let next = pair.received()[0].end;
+    pair.send_forged(next + (1 << 16), ping);
+    assert_eq!(pair.received()[0].end, next);
+    pair.send_forged(next + (1 << 16) - 1, ping);
+    assert_eq!(pair.received()[0].end, next + (1 << 16));
+}
+
+#[test]
+fn a_violation_drops_its_datagram_and_many_in_a_row_the_link() {
+    let mut pair = Pair::new();
+    for number in 0..7 {
+        let before = pair.received();
+        match number % 3 {
+            0 => pair.send_forged(100 + number, |out| {
+                Frame::Data { lane: 0, offset: 1 << 40, payload: "x".into() }.encode(out)
+            }),
+            1 => pair.send_forged(100 + number, |out| out.extend_from_slice(&[0x20])),
+            _ => pair.send_forged(100 + number, |out| {
+                DatagramFrame::encode_ack(Duration::ZERO, core::iter::once(900..901), out);
+            }),
+        }
+        assert_eq!((pair.received(), pair.server_socket().state()), (before, State::Ready), "after {number}");
+    }
+    pair.send_forged(200, |out| out.extend_from_slice(&[0x20]));
+    assert_eq!(pair.server_socket().state(), State::Disconnected);
+}
+
+#[test]
+fn progress_lets_violations_be_forgotten() {
+    let mut pair = Pair::new();
+    for number in 0..20_u64 {
+        pair.send_forged(100 + 2 * number, |out| out.extend_from_slice(&[0x20]));
+        let lane_bytes = Bytes::from_static(b"\x02x");
+        pair.send_forged(101 + 2 * number, |out| {
+            Frame::Data { lane: 0, offset: 2 * number, payload: lane_bytes.clone() }.encode(out);
+        });
+    }
+    assert_eq!(pair.server_socket().state(), State::Ready);
+}
+
+#[test]
+fn packets_of_a_former_epoch_are_dropped() {
+    let mut pair = Pair::new();
+    let former = pair.forged(5, ping);
+    pair.client.reconnect_now(pair.now);
+    let kind = LinkKind::Datagram { mtu: 1200 };
+    pair.client.handle_link_up(pair.now, LinkId(2), kind);
+    // The same address, and so the same link of the server.
+    while let Some(datagram) = pair.client.poll_transmit(pair.now, LinkId(2)) {
+        pair.server.handle_bytes(pair.now, LINK, datagram.segments().concat());
+    }
+    assert_eq!(pair.server_socket().stats().resumes, 1);
+    while let Some(action) = pair.server.poll_link_action() {
+        assert!(matches!(action, LinkAction::Flush(_)), "{action:?}");
+    }
+    let before = pair.server_socket().snapshot(pair.now);
+    pair.server.handle_bytes(pair.now, LINK, former);
+    assert_eq!(pair.server_socket().snapshot(pair.now), before);
+}
+
+#[test]
+fn a_snapshot_on_another_clock_goes_on_alike() {
+    let mut pair = Pair::new();
+    for number in 0..100_u8 {
+        pair.client.send(pair.now, LaneId::MAIN, Message::new(vec![number; 500])).unwrap();
+    }
+    let later = pair.now + Duration::from_secs(5);
+    let mut copy = Socket::restore(pair.client.snapshot(pair.now), Arc::new(Config::default()), Time::from_millis(7));
+    let offset = |now: Time| Time::from_millis(7) + now.since(pair.now);
+    let mut now = pair.now;
+    while now < later {
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        while let Some(datagram) = pair.client.poll_transmit(now, LINK) {
+            one.push(datagram.segments().concat());
+        }
+        while let Some(datagram) = copy.poll_transmit(offset(now), LINK) {
+            two.push(datagram.segments().concat());
+        }
+        assert_eq!(one, two);
+        now = now + Duration::from_millis(1);
+        pair.client.handle_timeout(now);
+        copy.handle_timeout(offset(now));
+    }
+    let bytes = postcard::to_allocvec(&pair.client.snapshot(now)).unwrap();
+    assert_eq!(postcard::from_bytes::<crate::socket::Snapshot>(&bytes).unwrap(), pair.client.snapshot(now));
+}
+
+#[test]
+fn a_message_in_one_datagram_is_not_kept_with_its_buffer_when_that_is_much_larger() {
+    let mut pair = Pair::new();
+    pair.client.send(pair.now, LaneId::MAIN, Message::new("small")).unwrap();
+    let datagram = pair.client.poll_transmit(pair.now, LINK).unwrap().segments().concat();
+    assert!(matches!(Datagram::decode(&datagram.clone().into()), Some(Datagram::Short(_))));
+    let mut large = Vec::with_capacity(1 << 16);
+    large.extend_from_slice(&datagram);
+    pair.server.handle_bytes(pair.now, LINK, large);
+    let now = pair.now;
+    let received = pair.server.socket_mut(pair.socket).unwrap().recv(now, LaneId::MAIN);
+    assert_eq!(received, Some(Received::Message(Message::new("small"))));
+}
