@@ -30,9 +30,10 @@ mod conditions;
 mod contract;
 mod machine;
 pub mod model;
+pub mod net;
 mod pipe;
 mod rng;
-mod trace;
+mod digest;
 mod world;
 
 pub use bound::memory_bound;
@@ -40,5 +41,5 @@ pub use conditions::{Break, Conditions, Dialling, Side};
 pub use contract::{Contract, Rigour};
 pub use machine::{Input, Machine, freeze, thaw};
 pub use rng::Rng;
-pub use trace::Trace;
+pub use digest::Digest;
 pub use world::{ADDRESS, Admission, End, ServerIx, World};

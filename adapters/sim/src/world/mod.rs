@@ -15,7 +15,7 @@ use crate::conditions::{Conditions, Side};
 use crate::contract::Rigour;
 use crate::machine::Input;
 use crate::rng::Rng;
-use crate::trace::Trace;
+use crate::digest::Digest;
 pub use hosts::Admission;
 use hosts::{ClientHost, ServerHost};
 use links::Link;
@@ -98,7 +98,7 @@ pub struct World {
     alarm_of: BTreeMap<HostId, Alarm>,
     dials: Vec<(Time, End, Arc<str>)>,
     wakeups: u64,
-    trace: Trace,
+    outputs: Digest,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ impl World {
             alarm_of: BTreeMap::new(),
             dials: Vec::new(),
             wakeups: 0,
-            trace: Trace::default(),
+            outputs: Digest::default(),
         }
     }
 
@@ -169,14 +169,14 @@ impl World {
 
     /// One number for all that the machines have put out: bytes, events and actions.
     pub fn digest(&self) -> u64 {
-        let mut trace = self.trace.clone();
+        let mut outputs = self.outputs.clone();
         for client in &self.clients {
-            trace.number(client.contract.digest());
+            outputs.number(client.contract.digest());
         }
         for server in self.servers.iter().flatten() {
-            trace.number(server.contract.digest());
+            outputs.number(server.contract.digest());
         }
-        trace.digest()
+        outputs.digest()
     }
 
     /// When something happens next by itself.
