@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast::{Deadline, Event, LinkAction, LinkId, LinkKind, RecvBytes, State, Time, Timer, Transmit};
+use steadfast::{Deadline, Event, LinkAction, LinkId, RecvBytes, State, Time, Timer, Transmit};
 
 use crate::machine::{Input, Machine};
 use crate::rng::Rng;
@@ -349,9 +349,4 @@ fn flat(transmit: Transmit) -> Bytes {
         [one] => one.clone(),
         many => many.concat().into(),
     }
-}
-
-/// A link that comes up: what every world of this version has.
-pub(crate) fn stream_up(link: LinkId) -> Input {
-    Input::LinkUp(link, LinkKind::Stream)
 }

@@ -42,4 +42,4 @@ pub use contract::{Contract, Rigour};
 pub use machine::{Input, Machine, freeze, thaw};
 pub use rng::Rng;
 pub use digest::Digest;
-pub use world::{ADDRESS, Admission, End, ServerIx, World};
+pub use world::{ADDRESS, Admission, End, ServerIx, Wires, World};

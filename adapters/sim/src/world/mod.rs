@@ -1,5 +1,6 @@
 //! The simulated world: machines, links between them, and a clock that jumps.
 
+mod access;
 mod ends;
 mod hosts;
 mod links;
@@ -11,14 +12,16 @@ use std::time::Duration;
 
 use steadfast::{Config, LinkId, OpenId, ServerConfig, SocketId, Time};
 
-use crate::conditions::{Conditions, Side};
+use crate::conditions::{Break, Conditions, Side};
 use crate::contract::Rigour;
 use crate::machine::Input;
+use crate::net::Network;
 use crate::rng::Rng;
 use crate::digest::Digest;
 pub use hosts::Admission;
 use hosts::{ClientHost, ServerHost};
 use links::Link;
+pub use links::Wires;
 pub use processes::ADDRESS;
 
 /// A server of a [`World`]: one life of it, from [`World::serve`] to [`World::stop`].
@@ -63,6 +66,7 @@ enum HostId {
 enum Happening {
     LinkUp(LinkId, Side),
     Arrival(LinkId, Side),
+    Age(LinkId, Break),
     DialFailed(usize, u64),
     Decision(ServerIx, OpenId),
 }
@@ -87,7 +91,12 @@ pub struct World {
     clients: Vec<ClientHost>,
     servers: Vec<Option<ServerHost>>,
     listening: BTreeMap<Arc<str>, ServerIx>,
+    network: Network,
     links: BTreeMap<LinkId, Link>,
+    /// By client, and for all others.
+    wires: BTreeMap<Option<usize>, Wires>,
+    /// Directions on which a machine would write and a queue has no room.
+    waiting: BTreeSet<(LinkId, Side)>,
     next_link: u64,
     /// Which client made a link, also of links that are over.
     dialled: BTreeMap<LinkId, usize>,
@@ -133,7 +142,11 @@ impl World {
             clients: Vec::new(),
             servers: Vec::new(),
             listening: BTreeMap::new(),
+            // A chance of its own: what passes the nodes does not move what the world draws.
+            network: Network::new(!seed),
             links: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             next_link: 1,
             dialled: BTreeMap::new(),
             tapes: None,
@@ -183,22 +196,25 @@ impl World {
     pub fn next_moment(&self) -> Option<Time> {
         let happening = self.agenda.keys().next().map(|(at, _)| *at);
         let alarm = self.alarms.first().map(|(at, _)| *at);
-        match (happening, alarm) {
-            (Some(happening), Some(alarm)) => Some(happening.min(alarm)),
-            (happening, alarm) => happening.or(alarm),
-        }
+        happening.into_iter().chain(alarm).chain(self.network.next_moment()).min()
     }
 
-    /// Lets the next thing happen: one arrival, one dial's end or one deadline. False when nothing will ever happen.
+    /// Lets the next thing happen: one packet's step from a node to the next, one dial's end or one deadline. False when
+    /// nothing will ever happen.
     pub fn step(&mut self) -> bool {
         let Some(moment) = self.next_moment() else { return false };
         self.now = self.now.max(moment);
         let happening = self.agenda.keys().next().is_some_and(|(at, _)| *at <= self.now);
+        let packet = self.network.next_moment().is_some_and(|at| at <= self.now);
         let alarm = self.alarms.first().is_some_and(|(at, _)| *at <= self.now);
-        if happening && !(alarm && self.rng.one_in(2)) {
-            let (_, happening) = self.agenda.pop_first().expect("something on the agenda");
-            self.say(|| format!("{happening:?}"));
-            self.happen(happening);
+        if (happening || packet) && !(alarm && self.rng.one_in(2)) {
+            if !packet || (happening && self.rng.one_in(2)) {
+                let (_, happening) = self.agenda.pop_first().expect("something on the agenda");
+                self.say(|| format!("{happening:?}"));
+                self.happen(happening);
+            } else if let Some(step) = self.network.step(self.now) {
+                self.take_step(step);
+            }
         } else {
             let (_, host) = self.alarms.pop_first().expect("an alarm");
             self.alarm_of.remove(&host);
@@ -272,6 +288,7 @@ impl World {
         match happening {
             Happening::LinkUp(link, side) => self.link_up(link, side),
             Happening::Arrival(link, side) => self.arrive(link, side),
+            Happening::Age(link, how) => self.break_link(link, how),
             Happening::DialFailed(client, dial) => {
                 if self.clients[client].dial == Some(dial) {
                     self.clients[client].dial = None;
