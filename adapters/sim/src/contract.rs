@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast::{Deadline, Event, LinkAction, LinkId, RecvBytes, State, Time, Timer, Transmit};
 
+use crate::digest::Digest;
 use crate::machine::{Input, Machine};
 use crate::rng::Rng;
-use crate::digest::Digest;
 
 /// A link that no world ever uses.
 const NO_LINK: LinkId = LinkId(u64::MAX);

@@ -163,9 +163,10 @@ impl Network {
     fn enter(&mut self, now: Time, mut flight: Flight) -> Option<Step> {
         let id = flight.path[flight.entered];
         flight.entered += 1;
-        let verdict = self.nodes.get_mut(&id).map_or(Verdict::Forward(now), |station| {
-            station.node.pass(now, &mut flight.packet, &mut station.chance)
-        });
+        let verdict = self
+            .nodes
+            .get_mut(&id)
+            .map_or(Verdict::Forward(now), |station| station.node.pass(now, &mut flight.packet, &mut station.chance));
         match verdict {
             Verdict::Forward(at) => self.take_off(now.max(at), flight),
             Verdict::Twice(at, copy_at) => {

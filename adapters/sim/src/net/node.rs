@@ -28,6 +28,16 @@ pub enum Carriage {
     Segment,
 }
 
+impl Carriage {
+    /// What so many bytes take on the wire.
+    pub fn wire_len(self, len: usize) -> usize {
+        match self {
+            Carriage::Datagram => len + DATAGRAM_OVERHEAD,
+            Carriage::Segment => len,
+        }
+    }
+}
+
 /// Something on its way.
 #[derive(Clone, Debug)]
 pub struct Packet {
@@ -46,10 +56,7 @@ pub struct Packet {
 impl Packet {
     /// What it takes on the wire, in bytes: with [`DATAGRAM_OVERHEAD`] for a datagram.
     pub fn wire_len(&self) -> usize {
-        match self.carriage {
-            Carriage::Datagram => self.bytes.len() + DATAGRAM_OVERHEAD,
-            Carriage::Segment => self.bytes.len(),
-        }
+        self.carriage.wire_len(self.bytes.len())
     }
 
     /// Whether nodes may lose, double or change it.

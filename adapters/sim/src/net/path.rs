@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::net::{
-    Bottleneck, BurstLoss, Carriage, Corrupt, Delay, Duplicate, Loss, Mtu, Network, NodeId, Reorder,
-};
+use crate::net::{Bottleneck, BurstLoss, Carriage, Corrupt, Delay, Duplicate, Loss, Mtu, Network, NodeId, Reorder};
 
 /// One direction of a way through the network: what it is like, to be made into nodes. By default it does nothing.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -6,9 +6,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use steadfast::{LinkId, LinkKind, RecvBytes};
 
 use crate::conditions::{Break, Conditions, Dialling, Side};
+use crate::inspect::Contents;
 use crate::machine::Input;
 use crate::net::{Carriage, FlowId, Network, NodeId, Packet, Step};
 use crate::pipe::{Arrival, Pipe};
+use crate::trace::{Happened, SentPacket};
 use crate::world::access::Access;
 use crate::world::{End, Happening, HostId, ServerIx, World};
 
@@ -153,7 +155,7 @@ impl World {
 
     /// Breaks a link. Of the bytes under way a random first part still arrives.
     pub fn break_link(&mut self, link: LinkId, how: Break) {
-        self.say(|| format!("{link:?} breaks: {how:?}"));
+        self.tell_broken(link, how);
         for side in Side::BOTH {
             let Some(way) = self.links.get(&link).map(|link| &link.ways[side as usize]) else { return };
             let keep = self.rng.size(0..=way.pipe.under_way());
@@ -266,6 +268,7 @@ impl World {
             self.clients[client].dial = None;
         }
         link.ends[side as usize] = LinkEnd::Up;
+        self.observers.note(self.now, || Happened::Up(id, side));
         let (kind, is_up) = (link.kind, link.is_up());
         if let (Some((ages, ways)), true) = (self.conditions.age.clone(), is_up) {
             let (age, how) = (self.rng.duration(&ages), *self.rng.pick(&ways));
@@ -317,9 +320,9 @@ impl World {
     /// This side has closed the link: the other one sees the end after all that was written.
     pub(super) fn let_go(&mut self, id: LinkId, side: Side) {
         let latency = self.rng.duration(&self.conditions.latency);
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.ends[side as usize] = LinkEnd::Down;
+        self.end(id, side);
         let reader = side.other();
+        let Some(link) = self.links.get_mut(&id) else { return };
         link.ways[reader as usize].pipe.finish(self.now, latency);
         self.expect_end(id, reader);
         self.forget_if_over(id);
@@ -328,9 +331,7 @@ impl World {
     /// Like [`World::let_go`], in the way of a process that dies.
     pub(super) fn drop_end(&mut self, id: LinkId, side: Side, how: Break) {
         self.break_link(id, how);
-        if let Some(link) = self.links.get_mut(&id) {
-            link.ends[side as usize] = LinkEnd::Down;
-        }
+        self.end(id, side);
         self.forget_if_over(id);
     }
 
@@ -339,6 +340,7 @@ impl World {
             tapes.entry((id, reader)).or_default().extend_from_slice(&bytes);
         }
         let Some(link) = self.links.get_mut(&id) else { return };
+        let (kind, client) = (link.kind, link.client);
         let mut breaks = None;
         if let Some((left, how)) = &mut link.life {
             if *left <= bytes.len() as u64 {
@@ -349,9 +351,10 @@ impl World {
                 *left -= bytes.len() as u64;
             }
         }
-        self.put(id, reader, bytes);
+        let contents = self.observers.look(client, reader.other(), carriage(kind), &bytes);
+        self.put(id, reader, bytes, contents);
         if let Some(how) = breaks {
-            self.say(|| format!("{id:?} breaks: {how:?}"));
+            self.tell_broken(id, how);
             for side in Side::BOTH {
                 self.break_pipe(id, side, usize::MAX, how);
             }
@@ -359,7 +362,7 @@ impl World {
     }
 
     /// Puts bytes into the network: a datagram as it is, a stream in pieces.
-    fn put(&mut self, id: LinkId, reader: Side, mut bytes: Bytes) {
+    fn put(&mut self, id: LinkId, reader: Side, mut bytes: Bytes, contents: Option<Contents>) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let way = &mut link.ways[reader as usize];
         if !way.pipe.is_open() {
@@ -380,6 +383,10 @@ impl World {
             if let Some(link) = self.links.get_mut(&id) {
                 link.ways[reader as usize].pipe.write(packet, piece.len());
             }
+            if let Some(contents) = &contents {
+                let sent = || SentPacket::new(packet, id, reader, carriage, &piece, contents);
+                self.observers.note(self.now, || Happened::Sent(sent()));
+            }
             step.into_iter().for_each(|step| self.take_step(step));
         }
     }
@@ -390,7 +397,9 @@ impl World {
             Step::Arrived(packet) => self.land(packet),
             Step::Lost(packet, node) => {
                 let (id, reader) = direction(packet.flow);
-                self.say(|| format!("{id:?}: {:?} is lost: {}", packet.id, self.network.name(node)));
+                let name = self.network.name(node);
+                self.say(|| format!("{id:?}: {:?} is lost: {name}", packet.id));
+                self.observers.note(self.now, || Happened::Lost(packet.id, name.into()));
                 if let Some(link) = self.links.get_mut(&id) {
                     link.ways[reader as usize].pipe.lose(packet.bytes.len());
                 }
@@ -402,6 +411,7 @@ impl World {
 
     fn land(&mut self, packet: Packet) {
         let (id, reader) = direction(packet.flow);
+        self.observers.note(self.now, || Happened::Arrived(packet.id, packet.is_changed));
         let Some(link) = self.links.get_mut(&id) else { return };
         link.ways[reader as usize].pipe.land(packet);
         match link.ends[reader as usize] {
@@ -424,6 +434,22 @@ impl World {
                 let writer = link.host(reader.other());
                 writer.into_iter().for_each(|writer| self.drain(writer));
             }
+        }
+    }
+
+    fn tell_broken(&mut self, id: LinkId, how: Break) {
+        self.say(|| format!("{id:?} breaks: {how:?}"));
+        if self.links.contains_key(&id) {
+            self.cuts += 1;
+            self.observers.note(self.now, || Happened::Broken(id, how));
+        }
+    }
+
+    /// Marks an end as down.
+    fn end(&mut self, id: LinkId, side: Side) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.ends[side as usize] = LinkEnd::Down;
+            self.observers.note(self.now, || Happened::Down(id, side));
         }
     }
 
@@ -457,7 +483,7 @@ impl World {
                 }
                 (Some(Arrival::Piece(_)), None) => has_read = true,
                 (Some(Arrival::End), host) => {
-                    link.ends[side as usize] = LinkEnd::Down;
+                    self.end(id, side);
                     if let Some(host) = host {
                         self.input(host, Input::LinkDown(id));
                     }

@@ -4,6 +4,7 @@ mod access;
 mod ends;
 mod hosts;
 mod links;
+mod observe;
 mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,14 +15,15 @@ use steadfast::{Config, LinkId, OpenId, ServerConfig, SocketId, Time};
 
 use crate::conditions::{Break, Conditions, Side};
 use crate::contract::Rigour;
+use crate::digest::Digest;
 use crate::machine::Input;
 use crate::net::Network;
 use crate::rng::Rng;
-use crate::digest::Digest;
 pub use hosts::Admission;
 use hosts::{ClientHost, ServerHost};
 use links::Link;
 pub use links::Wires;
+use observe::Observers;
 pub use processes::ADDRESS;
 
 /// A server of a [`World`]: one life of it, from [`World::serve`] to [`World::stop`].
@@ -100,6 +102,9 @@ pub struct World {
     next_link: u64,
     /// Which client made a link, also of links that are over.
     dialled: BTreeMap<LinkId, usize>,
+    observers: Observers,
+    /// Ends that have events, or had, for an application.
+    has_told: BTreeSet<End>,
     tapes: Option<BTreeMap<(LinkId, Side), Vec<u8>>>,
     agenda: BTreeMap<(Time, u64), Happening>,
     next_happening: u64,
@@ -107,6 +112,7 @@ pub struct World {
     alarm_of: BTreeMap<HostId, Alarm>,
     dials: Vec<(Time, End, Arc<str>)>,
     wakeups: u64,
+    cuts: u64,
     outputs: Digest,
 }
 
@@ -149,6 +155,8 @@ impl World {
             waiting: BTreeSet::new(),
             next_link: 1,
             dialled: BTreeMap::new(),
+            observers: Observers::new(seed),
+            has_told: BTreeSet::new(),
             tapes: None,
             agenda: BTreeMap::new(),
             next_happening: 0,
@@ -156,6 +164,7 @@ impl World {
             alarm_of: BTreeMap::new(),
             dials: Vec::new(),
             wakeups: 0,
+            cuts: 0,
             outputs: Digest::default(),
         }
     }
@@ -178,6 +187,11 @@ impl World {
     /// How many deadlines were served so far, over all machines.
     pub fn wakeups(&self) -> u64 {
         self.wakeups
+    }
+
+    /// How many links were broken so far.
+    pub fn cuts(&self) -> u64 {
+        self.cuts
     }
 
     /// One number for all that the machines have put out: bytes, events and actions.
@@ -229,6 +243,11 @@ impl World {
         while self.next_moment().is_some_and(|moment| moment <= end) {
             self.step();
         }
+        self.pass(end);
+    }
+
+    /// The clock goes to a time before which nothing happens.
+    pub(crate) fn pass(&mut self, end: Time) {
         self.now = self.now.max(end);
     }
 
