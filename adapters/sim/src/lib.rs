@@ -36,6 +36,7 @@ pub mod model;
 pub mod net;
 mod pipe;
 mod rng;
+pub mod scenario;
 mod trace;
 
 mod world;

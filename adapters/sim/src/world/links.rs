@@ -270,13 +270,25 @@ impl World {
         link.ends[side as usize] = LinkEnd::Up;
         self.observers.note(self.now, || Happened::Up(id, side));
         let (kind, is_up) = (link.kind, link.is_up());
-        if let (Some((ages, ways)), true) = (self.conditions.age.clone(), is_up) {
-            let (age, how) = (self.rng.duration(&ages), *self.rng.pick(&ways));
-            self.plan(self.now + age, Happening::Age(id, how));
+        if is_up {
+            self.age(id);
         }
         self.input(host, Input::LinkUp(id, kind));
         // What came before the machine had the link.
         self.plan(self.now, Happening::Arrival(id, side));
+    }
+
+    /// The links that both ends have break as the conditions say now, as if both had got them in this moment.
+    pub fn age_links(&mut self) {
+        self.agenda.retain(|_, happening| !matches!(happening, Happening::Age(..)));
+        self.live_links().into_iter().for_each(|link| self.age(link));
+    }
+
+    fn age(&mut self, id: LinkId) {
+        if let Some((ages, ways)) = self.conditions.age.clone() {
+            let (age, how) = (self.rng.duration(&ages), *self.rng.pick(&ways));
+            self.plan(self.now + age, Happening::Age(id, how));
+        }
     }
 
     /// Carries output of a machine while the link can be written to. True when something came of it.

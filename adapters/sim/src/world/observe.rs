@@ -85,6 +85,17 @@ impl World {
         self.observers.inspectors.get_or_insert_default();
     }
 
+    /// Counts from 0 again.
+    pub fn restart_traffic(&mut self) {
+        let inspectors = self.observers.inspectors.iter_mut().flat_map(BTreeMap::values_mut);
+        inspectors.for_each(|inspector| inspector.traffic = Traffic::default());
+    }
+
+    /// Whether it records.
+    pub fn is_recording(&self) -> bool {
+        self.observers.recorder.is_some()
+    }
+
     /// What this end of a socket, or its process before, has put into the network since it is counted.
     pub fn traffic(&self, end: End) -> Traffic {
         let client = match end {
