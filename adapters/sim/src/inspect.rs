@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::ops::Range;
 
 use crate::by_hand::{MAGIC, new_session, read};
 use crate::net::Carriage;
 
-/// What a packet, or a write to a stream, is for. The first that holds.
+/// What a datagram, or a segment of a stream, is for. Where it is for several things: the first of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Content {
     /// A handshake.
@@ -15,10 +16,10 @@ pub enum Content {
     Again,
     /// Bytes of lanes, or a volatile message.
     Data,
-    /// Nothing but reports of what has arrived, was taken and may come.
-    Ack,
-    /// Anything else.
+    /// Something else than what the others say.
     Control,
+    /// Reports of what has arrived, was taken and may come.
+    Ack,
 }
 
 /// What one side of a client's links has put into the network.
@@ -35,15 +36,42 @@ pub struct Traffic {
 }
 
 /// What is in a write.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Contents {
-    pub(crate) content: Content,
-    /// The same in a few words.
-    pub(crate) label: String,
-    pub(crate) message_bytes: usize,
-    pub(crate) resent_bytes: u64,
-    /// The id of the session that it begins.
+    /// The packets, one after the other, with what each says.
+    parts: Vec<Part>,
+    /// The id of the session that begins in it.
     pub(crate) session: Option<Vec<u8>>,
+}
+
+/// One packet of a write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Part {
+    end: usize,
+    content: Content,
+    label: String,
+}
+
+impl Contents {
+    /// What these bytes of the write are for, and the same in a few words.
+    pub(crate) fn of(&self, bytes: Range<usize>) -> (Content, String) {
+        let starts = std::iter::once(0).chain(self.parts.iter().map(|part| part.end));
+        let within = self.parts.iter().zip(starts);
+        let within = within.filter(|(part, start)| part.end > bytes.start && *start < bytes.end);
+        let (mut content, mut label, mut count) = (None, String::new(), 0);
+        for (part, start) in within {
+            content = Some(content.map_or(part.content, |content: Content| content.min(part.content)));
+            count += 1;
+            match count {
+                1 if start < bytes.start => label = format!("… {}", part.label),
+                1 => label.push_str(&part.label),
+                2 | FEW => label += &format!(", {}", part.label),
+                _ if !label.ends_with('…') => label.push_str(", …"),
+                _ => {}
+            }
+        }
+        (content.unwrap_or(Content::Control), label)
+    }
 }
 
 /// Looks into what one side of a client's links writes.
@@ -62,26 +90,36 @@ const FEW: usize = 3;
 impl Inspector {
     /// Looks at what was handed to a link in one piece: a datagram, or whole packets of a stream.
     pub(crate) fn look(&mut self, carriage: Carriage, bytes: &[u8]) -> Contents {
-        let mut found = Found::default();
+        let mut contents = Contents::default();
+        self.traffic.wire_bytes += carriage.wire_len(bytes.len()) as u64;
         match carriage {
-            Carriage::Datagram => self.datagram(bytes, &mut found),
+            Carriage::Datagram => {
+                let mut found = Found::default();
+                self.datagram(bytes, &mut found);
+                self.traffic.datagrams += 1;
+                self.traffic.bare_datagrams += u64::from(!found.has_message_bytes);
+                self.keep(bytes.len(), found, &mut contents);
+            }
             Carriage::Segment => {
-                let mut rest = bytes;
-                while let Some((len, size)) = read(rest) {
-                    let Some(packet) = rest.get(size..size.saturating_add(len as usize)) else { break };
+                let mut at = 0;
+                while let Some((len, size)) = read(&bytes[at..]) {
+                    let packet = at + size..(at + size).saturating_add(len as usize);
+                    let Some(packet) = bytes.get(packet) else { break };
+                    let mut found = Found::default();
                     self.packet(packet, &mut found);
-                    rest = &rest[size + packet.len()..];
+                    at += size + packet.len();
+                    self.keep(at, found, &mut contents);
                 }
             }
         }
-        let contents = found.contents();
-        if carriage == Carriage::Datagram {
-            self.traffic.datagrams += 1;
-            self.traffic.bare_datagrams += u64::from(contents.message_bytes == 0);
-        }
-        self.traffic.wire_bytes += carriage.wire_len(bytes.len()) as u64;
-        self.traffic.resent_bytes += contents.resent_bytes;
         contents
+    }
+
+    fn keep(&mut self, end: usize, found: Found, contents: &mut Contents) {
+        self.traffic.resent_bytes += found.resent_bytes;
+        let content = found.contents.iter().min().copied().unwrap_or(Content::Control);
+        contents.parts.push(Part { end, content, label: found.label });
+        contents.session = contents.session.take().or(found.session);
     }
 
     fn datagram(&mut self, bytes: &[u8], found: &mut Found) {
@@ -150,7 +188,7 @@ impl Inspector {
             0x08 => found.note(Content::Control, &format!("PONG {}", number(&mut rest)? % 1000)),
             0x0A => {
                 number(&mut rest)?;
-                found.message_bytes += sized(&mut rest)?;
+                found.has_message_bytes |= sized(&mut rest)? > 0;
                 found.note(Content::Data, "VOLATILE");
             }
             0x0C => {
@@ -195,7 +233,7 @@ impl Inspector {
         let end = offset.saturating_add(len);
         let resent = (*sent).min(end).saturating_sub(offset);
         *sent = (*sent).max(end);
-        found.message_bytes += len as usize;
+        found.has_message_bytes |= len > 0;
         found.resent_bytes += resent;
         let content = if resent > 0 { Content::Again } else { Content::Data };
         found.note(content, &on_lane("DATA", lane, &format!("{offset}+{len}")));
@@ -249,7 +287,7 @@ fn sized(rest: &mut &[u8]) -> Option<usize> {
 struct Found {
     contents: Vec<Content>,
     label: String,
-    message_bytes: usize,
+    has_message_bytes: bool,
     resent_bytes: u64,
     session: Option<Vec<u8>>,
 }
@@ -264,20 +302,6 @@ impl Found {
             self.label.push_str(", …");
         }
         self.contents.push(content);
-    }
-
-    fn contents(self) -> Contents {
-        let has = |content| self.contents.contains(&content);
-        let first = [Content::Handshake, Content::Again, Content::Data, Content::Control];
-        let content = first.into_iter().find(|content| has(*content));
-        let otherwise = if self.contents.is_empty() { Content::Control } else { Content::Ack };
-        Contents {
-            content: content.unwrap_or(otherwise),
-            label: self.label,
-            message_bytes: self.message_bytes,
-            resent_bytes: self.resent_bytes,
-            session: self.session,
-        }
     }
 }
 
@@ -296,24 +320,52 @@ mod tests {
         [&[0x20][..], &[9; 8], &by_hand::varint(300), frames, &[7; 4]].concat()
     }
 
+    fn whole(contents: &Contents) -> (Content, String) {
+        contents.of(0..usize::MAX)
+    }
+
     #[test]
-    fn a_write_is_named_by_what_matters_most() {
+    fn a_packet_is_named_by_what_matters_most() {
         let mut inspector = Inspector::default();
-        let data = segment(&mut inspector, &[&by_hand::data(0, 0, b"hello"), &by_hand::report(2, 10, 7, 99)]);
-        assert_eq!((data.content, data.message_bytes, data.resent_bytes), (Content::Data, 5, 0));
-        assert_eq!(data.label, "DATA 0+5, LANE 10 (lane 2)");
-        let again = segment(&mut inspector, &[&by_hand::data(0, 3, b"lo, you")]);
-        assert_eq!((again.content, again.message_bytes, again.resent_bytes), (Content::Again, 7, 2));
-        let ack = segment(&mut inspector, &[&by_hand::report(0, 10, 7, 99)]);
-        assert_eq!((ack.content, ack.label.as_str()), (Content::Ack, "LANE 10"));
-        let control = segment(&mut inspector, &[&by_hand::report(0, 10, 7, 99), &by_hand::ping(5), &by_hand::close(1)]);
-        assert_eq!((control.content, control.label.as_str()), (Content::Control, "LANE 10, PING 5, CLOSE"));
+        let mut look = |frames: &[&[u8]]| {
+            let (content, label) = whole(&segment(&mut inspector, &[&frames.concat()]));
+            (content, label.to_owned())
+        };
+        let named = |content, label: &str| (content, label.to_owned());
+        assert_eq!(
+            look(&[&by_hand::data(0, 0, b"hello"), &by_hand::report(2, 10, 7, 99)]),
+            named(Content::Data, "DATA 0+5, LANE 10 (lane 2)")
+        );
+        assert_eq!(look(&[&by_hand::data(0, 3, b"lo, you")]), named(Content::Again, "DATA 3+7"));
+        assert_eq!(look(&[&by_hand::report(0, 10, 7, 99)]), named(Content::Ack, "LANE 10"));
+        assert_eq!(
+            look(&[&by_hand::report(0, 10, 7, 99), &by_hand::ping(5), &by_hand::close(1)]),
+            named(Content::Control, "LANE 10, PING 5, CLOSE")
+        );
         let many: Vec<u8> = (0..9).flat_map(by_hand::ping).collect();
-        assert_eq!(segment(&mut inspector, &[&many]).label, "PING 0, PING 1, PING 2, …");
-        let hello = inspector.look(Carriage::Segment, &by_hand::hello(&[]));
-        assert_eq!((hello.content, hello.label.as_str()), (Content::Handshake, "HELLO"));
+        assert_eq!(look(&[&many]).1, "PING 0, PING 1, PING 2, …");
         assert_eq!(inspector.traffic.resent_bytes, 2);
         assert_eq!(inspector.traffic.datagrams, 0);
+    }
+
+    #[test]
+    fn the_pieces_of_a_write_are_told_apart() {
+        let mut inspector = Inspector::default();
+        let hello = by_hand::hello(&[]);
+        let data = by_hand::packet(&by_hand::data(0, 0, &[7; 100]));
+        let ping = by_hand::packet(&by_hand::ping(5));
+        let contents = inspector.look(Carriage::Segment, &[&hello[..], &data, &ping].concat());
+        let behind = hello.len() + data.len();
+        for (bytes, content, label) in [
+            (0..hello.len(), Content::Handshake, "HELLO"),
+            (0..hello.len() + 1, Content::Handshake, "HELLO, DATA 0+100"),
+            (hello.len()..hello.len() + 50, Content::Data, "DATA 0+100"),
+            (hello.len() + 50..behind, Content::Data, "… DATA 0+100"),
+            (behind - 1..behind + 1, Content::Data, "… DATA 0+100, PING 5"),
+            (behind..behind + ping.len(), Content::Control, "PING 5"),
+        ] {
+            assert_eq!(contents.of(bytes), (content, label.into()));
+        }
     }
 
     #[test]
@@ -327,14 +379,16 @@ mod tests {
             ([&[0x1C][..], &[1; 8], &[0x1E], &[1; 8]].concat(), Content::Control, "CHALLENGE, RESPONSE"),
         ] {
             let contents = inspector.look(Carriage::Datagram, &short(&frames));
-            assert_eq!((contents.content, contents.label.as_str()), (content, label));
+            assert_eq!(whole(&contents), (content, label.into()));
         }
-        let greeting =
-            [&[0x80][..], &[5; 16], &[2, 0, 0], &[12, 0, 12], &MAGIC, &[1, 1, 1, 0, 0, 0, 0, 0], &[7; 4]].concat();
+        let hello = [&MAGIC[..], &[1, 1, 1, 0, 0, 0, 0, 0]].concat();
+        let greeting = [&[0x80][..], &[5; 16], &[2, 0, 0], &[12, 0, 12], &hello, &[7; 4]].concat();
+        let wire_bytes = inspector.traffic.wire_bytes;
         let contents = inspector.look(Carriage::Datagram, &greeting);
-        assert_eq!((contents.content, contents.label.as_str()), (Content::Handshake, "HELLO"));
+        assert_eq!(whole(&contents), (Content::Handshake, "HELLO".into()));
         let traffic = inspector.traffic;
         assert_eq!((traffic.datagrams, traffic.bare_datagrams, traffic.resent_bytes), (5, 3, 50));
+        assert_eq!(traffic.wire_bytes - wire_bytes, greeting.len() as u64 + 28);
     }
 
     #[test]

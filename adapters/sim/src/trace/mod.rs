@@ -8,8 +8,8 @@ use std::fmt;
 use steadfast::{LinkId, State, Time};
 
 use crate::conditions::{Break, Side};
-use crate::inspect::{Content, Contents};
-use crate::net::{Carriage, PacketId};
+use crate::inspect::Content;
+use crate::net::PacketId;
 pub(crate) use recorder::Recorder;
 pub use text::TraceError;
 
@@ -63,7 +63,7 @@ pub struct Entry {
 pub enum Happened {
     /// A packet was put into the network.
     Sent(SentPacket),
-    /// A packet, or a copy of it, was lost in a node of this name.
+    /// A packet, or a copy of it, was lost in a node of this name; in `cut`: its link was no more.
     Lost(PacketId, String),
     /// A packet, or a copy of it, has come out of the network; whether with other bytes than it was sent with.
     Arrived(PacketId, bool),
@@ -90,9 +90,9 @@ pub struct SentPacket {
     pub wire_len: usize,
     /// A hash over its bytes (FNV-1a, 64 bits).
     pub digest: u64,
-    /// What it is for; of a stream's segment, what the write is for that it is a piece of.
+    /// What it is for.
     pub content: Content,
-    /// The same in a few words.
+    /// The same in a few words; a `…` in front says that the first of these things has begun in the segment before.
     pub label: String,
 }
 
@@ -101,15 +101,14 @@ impl SentPacket {
         packet: PacketId,
         link: LinkId,
         to: Side,
-        carriage: Carriage,
+        wire_len: usize,
         bytes: &[u8],
-        contents: &Contents,
+        (content, label): (Content, String),
     ) -> SentPacket {
         let digest = bytes
             .iter()
             .fold(0xCBF2_9CE4_8422_2325, |digest: u64, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3));
-        let (wire_len, label) = (carriage.wire_len(bytes.len()), contents.label.clone());
-        SentPacket { packet, link, to, wire_len, digest, content: contents.content, label }
+        SentPacket { packet, link, to, wire_len, digest, content, label }
     }
 }
 

@@ -383,6 +383,7 @@ impl World {
         }
         let (carriage, path) = (way.pipe.carriage(), way.path.clone());
         self.network.node_mut::<Access>(way.access).adapt(&self.conditions);
+        let mut at = 0;
         while bytes.has_remaining() {
             let piece = match carriage {
                 Carriage::Datagram => bytes.split_off(0),
@@ -396,9 +397,11 @@ impl World {
                 link.ways[reader as usize].pipe.write(packet, piece.len());
             }
             if let Some(contents) = &contents {
-                let sent = || SentPacket::new(packet, id, reader, carriage, &piece, contents);
+                let what = || contents.of(at..at + piece.len());
+                let sent = || SentPacket::new(packet, id, reader, carriage.wire_len(piece.len()), &piece, what());
                 self.observers.note(self.now, || Happened::Sent(sent()));
             }
+            at += piece.len();
             step.into_iter().for_each(|step| self.take_step(step));
         }
     }
@@ -423,9 +426,14 @@ impl World {
 
     fn land(&mut self, packet: Packet) {
         let (id, reader) = direction(packet.flow);
-        self.observers.note(self.now, || Happened::Arrived(packet.id, packet.is_changed));
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.ways[reader as usize].pipe.land(packet);
+        let (number, is_changed) = (packet.id, packet.is_changed);
+        let link = self.links.get_mut(&id).filter(|link| link.ends[reader as usize] != LinkEnd::Down);
+        let heard = link.is_some_and(|link| link.ways[reader as usize].pipe.land(packet));
+        self.observers.note(self.now, || match heard {
+            true => Happened::Arrived(number, is_changed),
+            false => Happened::Lost(number, "cut".into()),
+        });
+        let Some(link) = self.links.get(&id) else { return };
         match link.ends[reader as usize] {
             // The first datagram of an address makes the link; a stream's client may write before the server has it.
             LinkEnd::Coming if link.kind != LinkKind::Stream => self.link_up(id, reader),
