@@ -17,6 +17,7 @@ use crate::failure::Failure;
 /// A stream link is ordered and lossless until it is cut; --mtu, --loss, --burst-loss, --reorder, --duplicate and --corrupt
 /// are for datagram links.
 #[derive(Args, Debug)]
+#[command(allow_negative_numbers = true)]
 pub(crate) struct Sim {
     /// A TOML file with the scenario, in which each option below may stand without its dashes (`cut-every = 300`); options
     /// go before what it says

@@ -140,11 +140,20 @@ impl Panel {
                 svg.text(to + inside, end.1 - 4.0, Anchor::Middle, 12.0, HARM, "≠");
             }
         }
+        let way = self.way.max(0.01);
         let Some((at, node)) = &packet.lost else {
+            if packet.arrivals.is_empty() {
+                // Still on its way when the run ended.
+                svg.line(
+                    start,
+                    (to, self.y(packet.sent + way)),
+                    colour,
+                    r#"stroke-width="0.9" stroke-dasharray="1 3""#,
+                );
+            }
             labels.add(packet.from, start.1, priority(packet), &packet.label, colour);
             return;
         };
-        let way = self.way.max(0.01);
         // Where it had got to when its link was cut, or else in the middle of its way.
         let (at, part) = match story.cut_of(packet) {
             Some(cut) => (cut, ((cut - packet.sent) / (at - packet.sent).max(way)).clamp(0.0, 0.95)),
@@ -184,8 +193,10 @@ impl Panel {
             let y = self.y(cut.at);
             let style = r#"stroke-width="1.8" stroke-dasharray="7 4""#;
             svg.line((BARS[0] + BAR + 4.0, y), (BARS[1] - 4.0, y), HARM, style);
-            svg.rect((CLIENT + SERVER) / 2.0 - 118.0, y - 8.5, 236.0, 17.0, "white", &format!(r#"stroke="{HARM}""#));
-            svg.text((CLIENT + SERVER) / 2.0, y + 4.0, Anchor::Middle, 11.0, HARM, &cut.what);
+            // Beside the middle, where packets end.
+            let middle = SERVER - 110.0;
+            svg.rect(middle - 112.0, y - 8.5, 224.0, 17.0, "white", &format!(r#"stroke="{HARM}""#));
+            svg.text(middle, y + 4.0, Anchor::Middle, 11.0, HARM, &cut.what);
         }
     }
 }
