@@ -8,7 +8,7 @@ const SOCKETS: usize = 2000;
 
 fn all(criterion: &mut Criterion) {
     let mut fleet = Fleet::new();
-    fleet.grow(SOCKETS, true);
+    fleet.grow(SOCKETS);
     let mut group = criterion.benchmark_group(format!("server, {SOCKETS} sockets"));
     group.sample_size(10);
     group.bench_function("tick, nothing due", |bencher| bencher.iter(|| fleet.tick_idle(1)));

@@ -137,6 +137,10 @@ pub struct ServerConfig {
     pub hello_timeout: Duration,
     /// How long an open may wait for a decision; then it is rejected. Default 10 s.
     pub open_timeout: Duration,
+    /// How long a socket stays at hand after something was under way on it. If it is idle at its next heartbeat, it sleeps: it
+    /// takes about 200 bytes instead of 2,000, and is unpacked and packed again for each heartbeat. Nothing else tells the
+    /// difference. Default 1 s; with `Duration::MAX` none sleeps.
+    pub sleep_after: Duration,
 }
 
 impl Default for ServerConfig {
@@ -150,6 +154,7 @@ impl Default for ServerConfig {
             max_unknown_links: 1024,
             hello_timeout: Duration::from_secs(10),
             open_timeout: Duration::from_secs(10),
+            sleep_after: Duration::from_secs(1),
         }
     }
 }

@@ -112,6 +112,7 @@ mod link;
 mod message;
 mod server;
 mod socket;
+mod sparse;
 mod time;
 mod wire;
 

@@ -37,7 +37,7 @@ fn bound(socket: &Socket) -> usize {
 
 /// The machines, of which nothing else may hold a part any more, stay within their bounds.
 pub(crate) fn check((client, server): (Socket, Server), config: &ServerConfig) {
-    let of_sockets: usize = server.sockets().filter_map(|id| server.socket(id)).map(bound).sum();
+    let of_sockets: usize = server.sockets().filter_map(|id| server.socket(id)).map(|socket| bound(&socket)).sum();
     let handshakes = (config.max_unknown_links + config.max_pending) * HANDSHAKE;
     let of_server = of_sockets + handshakes + config.max_sockets * TOMBSTONE;
     let of_client = bound(&client);

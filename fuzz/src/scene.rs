@@ -1,6 +1,7 @@
 //! A client and a server, each held to the contract of the run loop, and between them nothing but queues of bytes that a
 //! target moves by hand.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,9 +200,9 @@ impl Scene {
     }
 
     /// The socket of an end.
-    pub(crate) fn socket(&self, end: End) -> &Socket {
+    pub(crate) fn socket(&self, end: End) -> Cow<'_, Socket> {
         match end {
-            End::Client => self.client(),
+            End::Client => Cow::Borrowed(self.client()),
             End::Server(id) => self.server().socket(id).expect("a socket that is there"),
         }
     }
@@ -209,7 +210,7 @@ impl Scene {
     /// The server's socket of the client's session.
     pub(crate) fn peer(&self) -> Option<SocketId> {
         let session = self.client().session_id()?;
-        let is_it = |id: &SocketId| self.server().socket(*id).and_then(Socket::session_id) == Some(session);
+        let is_it = |id: &SocketId| self.server().socket(*id).and_then(|socket| socket.session_id()) == Some(session);
         self.server().sockets().find(is_it)
     }
 
@@ -250,7 +251,7 @@ impl Scene {
     /// The client as its process would write it down.
     pub(crate) fn freeze_client(&mut self) -> Vec<u8> {
         self.drain(Side::Client);
-        freeze(self.client(), self.now)
+        freeze(&self.client().snapshot(self.now))
     }
 
     /// The client's process ends and starts again from what was written down; the server sees its links end or does not.
@@ -268,7 +269,8 @@ impl Scene {
     pub(crate) fn restart_server(&mut self, keep: bool, is_told: bool) -> Vec<(SocketId, SocketId)> {
         self.drain(Side::Server);
         let live = |id: &SocketId| keep && self.server().socket(*id).is_some_and(|socket| socket.closed().is_none());
-        let written = |id| (id, freeze(self.server().socket(id).expect("a socket that is there"), self.now));
+        let snapshot = |id| self.server().snapshot_socket(self.now, id).expect("a socket that is there");
+        let written = |id| (id, freeze(&snapshot(id)));
         let written: Vec<(SocketId, Vec<u8>)> = self.server().sockets().filter(live).map(written).collect();
         self.cut_all([is_told, false]);
         self.opens.clear();

@@ -149,8 +149,8 @@ impl Talk {
             }
             Event::Writable => app.is_full = false,
             Event::LaneOpened(lane) => {
-                let options = self.scene.socket(app.end).lane_options(lane);
-                let kind = options.map_or(LaneKind::Messages, |options| options.kind);
+                let socket = self.scene.socket(app.end);
+                let kind = socket.lane_options(lane).map_or(LaneKind::Messages, |options| options.kind);
                 let out = self.books.open(party, lane);
                 self.apps[party].add_lane(lane, kind, out);
             }

@@ -91,7 +91,7 @@ impl ByteLane {
         let id = self.lane.id();
         let write = |access: &mut Access<'_>| match access.machine.write(access.recent(), id, data) {
             Ok(written) => {
-                access.sent();
+                access.sent(written);
                 Ok(Ok(written))
             }
             Err(SendErrorKind::Full { .. }) => Err(Interest::Writable),

@@ -53,14 +53,11 @@ impl Client {
         let mut access = inner.access();
         let value = command(&mut access);
         let (weight, startled) = (access.weight, access.startled);
-        let mut wakes = Wakes::default();
-        if startled {
-            inner.signals.waiting.wake_all(&mut wakes);
-        }
-        wakes.extend(inner.driver_to_wake(weight));
-        wakes.discard(inner.signals.waiting.take_discarded());
+        let driver = inner.driver_to_wake(weight);
+        let wakes = inner.signals.waiting.take_wakes(startled);
         drop(inner);
-        wakes.wake();
+        driver.into_iter().for_each(Waker::wake);
+        wakes.into_iter().for_each(Wakes::wake);
         value
     }
 }
@@ -159,7 +156,7 @@ impl Inner {
     fn driver_to_wake(&mut self, weight: Weight) -> Option<Waker> {
         let will_look = match weight {
             Weight::Full => false,
-            Weight::Sent => self.flushing,
+            Weight::Sent => self.flushing || !self.machine.has_queued(),
             Weight::Received => self.flushing || self.armed <= self.clock.recent() + self.machine.config().ack_delay,
         };
         if self.woken || will_look || self.deadline().is_none_or(|deadline| deadline >= self.armed) {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use steadfast::{CloseReason, Closed, LaneId, Socket as Machine, SocketId, State, Time};
+use steadfast::{CloseReason, Closed, LaneId, Message, SendError, Socket as Machine, SocketId, State, Time};
 
 use crate::client::Client;
 use crate::clock;
@@ -117,8 +117,22 @@ impl<'a> Access<'a> {
         self.startled = true;
     }
 
-    /// A message was sent.
-    pub(crate) fn sent(&mut self) {
+    /// Before more is sent: whether the driver should have its turn.
+    pub(crate) fn next_turn(&mut self) -> Attempt<()> {
+        if self.signals.is_turn_over() { Err(Interest::Turn) } else { Ok(()) }
+    }
+
+    /// Sends a message plainly.
+    pub(crate) fn send(&mut self, lane: LaneId, message: Message) -> Result<(), SendError> {
+        let size = message.payload.len();
+        self.machine.send(self.recent(), lane, message)?;
+        self.sent(size);
+        Ok(())
+    }
+
+    /// So many bytes were sent.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.signals.sent(bytes);
         self.weight = Weight::Sent;
     }
 

@@ -88,10 +88,7 @@ impl Lane {
     /// The message back, and why it is refused.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
-        self.handle().with(|access| {
-            access.sent();
-            access.machine.send(access.recent(), self.id(), message)
-        })
+        self.handle().with(|access| access.send(self.id(), message))
     }
 
     /// As [`Socket::send_many`](crate::Socket::send_many), on this lane. Cancellation-safe: when dropped, what has not been
@@ -102,15 +99,15 @@ impl Lane {
     pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendErrorKind> {
         let id = self.id();
         let send = move |access: &mut Access<'_>| {
-            while let Some(message) = messages.pop_front() {
-                let mut offer = Offer::new(message);
-                let sent = offer.send(access, id);
-                if let Some(message) = offer.take() {
+            while !messages.is_empty() {
+                access.next_turn()?;
+                let Some(message) = messages.pop_front() else { break };
+                if let Err(SendError { kind, message }) = access.send(id, message) {
                     messages.push_front(message);
-                }
-                if let Err(SendError { kind, message }) = sent? {
-                    messages.push_front(message);
-                    return Ok(Err(kind));
+                    return match kind {
+                        SendErrorKind::Full { .. } => Err(Interest::Writable),
+                        kind => Ok(Err(kind)),
+                    };
                 }
             }
             Ok(Ok(()))
@@ -169,6 +166,7 @@ impl Lane {
         let take = |access: &mut Access<'_>| {
             while buffer.len() - start < limit {
                 match self.look(access) {
+                    Ok(Some(Raw::Message(message))) => buffer.push(Received::Message(message)),
                     Ok(Some(raw)) => buffer.extend(self.wrap(raw)),
                     Err(interest) if buffer.len() == start => return Err(interest),
                     Ok(None) | Err(_) => break,
@@ -301,22 +299,10 @@ impl Offer {
         Offer(Some(message))
     }
 
-    /// The message, if it was neither taken nor refused.
-    fn take(&mut self) -> Option<Message> {
-        self.0.take()
-    }
-
     /// One attempt to send it plainly.
     pub(crate) fn send(&mut self, access: &mut Access<'_>, lane: LaneId) -> Attempt<Result<(), SendError>> {
-        if access.signals.is_turn_over() {
-            return Err(Interest::Turn);
-        }
-        let now = access.recent();
-        let size = self.0.as_ref().map_or(0, |message| message.payload.len());
-        let sent = self.make(|message| access.machine.send(now, lane, message))?;
-        access.signals.sent(size);
-        access.sent();
-        Ok(sent)
+        access.next_turn()?;
+        self.make(|message| access.send(lane, message))
     }
 
     /// One attempt; when there is no room, the message stays for the next one.

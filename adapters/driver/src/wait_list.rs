@@ -88,6 +88,18 @@ impl<I: Ord + Copy> WaitList<I> {
     pub(crate) fn take_discarded(&mut self) -> Vec<Waker> {
         std::mem::take(&mut self.discarded)
     }
+
+    /// What is to be dropped, and woken if all are to be, once the lock has been released: most often nothing.
+    pub(crate) fn take_wakes(&mut self, all: bool) -> Option<Wakes> {
+        if !all && self.discarded.is_empty() {
+            return None;
+        }
+        let mut wakes = Wakes { discarded: self.take_discarded(), ..Wakes::default() };
+        if all {
+            self.wake_all(&mut wakes);
+        }
+        Some(wakes)
+    }
 }
 
 /// Wakers that are due, and those that nobody needs any more. They are woken and dropped only after the lock has been
@@ -115,7 +127,10 @@ impl Wakes {
     }
 
     pub(crate) fn wake(self) {
-        self.first.into_iter().chain(self.others).for_each(Waker::wake);
+        if let Some(first) = self.first {
+            first.wake();
+        }
+        self.others.into_iter().for_each(Waker::wake);
     }
 }
 

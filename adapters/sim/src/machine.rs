@@ -104,7 +104,7 @@ impl Machine for Socket {
     }
 
     fn restored(&self, now: Time) -> Option<Socket> {
-        let bytes = freeze(self, now);
+        let bytes = freeze(&self.snapshot(now));
         Some(thaw(&bytes, self.config().clone().into(), now))
     }
 }
@@ -151,7 +151,7 @@ impl Machine for Server {
     }
 
     fn state(&self, name: SocketId) -> Option<State> {
-        self.socket(name).map(Socket::state)
+        self.socket(name).map(|socket| socket.state())
     }
 
     fn is_inert(&self) -> bool {
@@ -167,11 +167,10 @@ impl Machine for Server {
 ///
 /// # Panics
 /// When the snapshot does not survive being written down.
-pub fn freeze(socket: &Socket, now: Time) -> Vec<u8> {
-    let snapshot = socket.snapshot(now);
-    let bytes = postcard::to_allocvec(&snapshot).expect("a snapshot can be written");
+pub fn freeze(snapshot: &Snapshot) -> Vec<u8> {
+    let bytes = postcard::to_allocvec(snapshot).expect("a snapshot can be written");
     let again: Snapshot = postcard::from_bytes(&bytes).expect("a written snapshot can be read");
-    assert_eq!(snapshot, again, "a snapshot changed while it was written and read");
+    assert_eq!(*snapshot, again, "a snapshot changed while it was written and read");
     bytes
 }
 

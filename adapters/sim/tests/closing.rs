@@ -5,7 +5,8 @@ use std::time::Duration;
 use steadfast::{
     CloseReason, Closed, Code, Config, Event, Fate, LaneId, ProtocolCode, Received, SendErrorKind, ServerConfig, State,
 };
-use steadfast_sim::{ADDRESS, Break, Dialling, End, World};
+use steadfast_sim::by_hand::first_packet;
+use steadfast_sim::{ADDRESS, Admission, Break, Dialling, End, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -41,7 +42,7 @@ fn close_by_either_side_delivers_what_was_written_before_and_closes_both_at_once
         assert!(world.now().since(start) < Duration::from_millis(100));
         let said = CloseReason::app(42, "done");
         let expected = Closed { local: Some(said.clone()), remote: None, clean: true, unconfirmed: 0 };
-        assert_eq!(world.closed(closer), Some(&expected));
+        assert_eq!(world.closed(closer), Some(expected));
         let seen = world.closed(other).unwrap();
         assert_eq!((seen.remote.as_ref(), seen.clean), (Some(&said), true));
         let events = world.events(other);
@@ -73,6 +74,20 @@ fn a_lane_that_was_opened_before_the_close_was_heard_is_delivered_and_holds_noth
         assert_eq!(read, ["on a new lane"]);
         assert!(world.closed(closer).is_some_and(|closed| closed.clean), "{}", world.describe());
     }
+}
+
+#[test]
+fn a_close_does_not_wait_for_delayed_reports() {
+    let mut config = ServerConfig::default();
+    config.socket.ack_delay = SECOND;
+    let (mut world, client, server) = World::pair_with(1, config.socket.clone(), config);
+    for end in [client, server] {
+        world.send(end, "last").unwrap();
+    }
+    world.close(client, 1, "bye");
+    let start = world.now();
+    until_closed(&mut world, [client, server]);
+    assert!(world.now().since(start) < SECOND / 10);
 }
 
 #[test]
@@ -185,7 +200,7 @@ fn a_close_that_cannot_be_finished_becomes_an_abort_at_its_deadline() {
     world.run_for(9 * SECOND);
     assert_ne!(world.state(client), State::Closed, "the server's application has not read");
     world.run_for(2 * SECOND);
-    let closed = world.closed(client).unwrap().clone();
+    let closed = world.closed(client).unwrap();
     assert_eq!((closed.clean, closed.unconfirmed), (false, 1));
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     assert_eq!((back[0].message.clone(), back[0].fate), ("never taken".into(), Fate::InDoubt));
@@ -220,6 +235,44 @@ fn closing_the_server_closes_its_clients_in_well_under_a_second() {
     let late = world.client(Config::default());
     world.run_for(30 * SECOND);
     assert_ne!(world.state(late), State::Ready, "no new ones are taken");
+}
+
+#[test]
+fn a_close_ends_at_once_when_there_is_nothing_to_wait_for() {
+    // Nothing was written, and no server knows of it.
+    let mut world = World::new(1);
+    world.conditions.dialling = Dialling::Silent;
+    let (idle, writer) = (world.client(Config::default()), world.client(Config::default()));
+    world.send(writer, "on its way").unwrap();
+    for end in [idle, writer] {
+        world.close(end, 1, "bye");
+    }
+    assert_eq!((world.state(idle), world.state(writer)), (State::Closed, State::Connecting));
+    assert!(world.closed(idle).unwrap().clean);
+
+    // No link will come by itself.
+    let mut config = Config::default();
+    config.reconnect = false;
+    let (mut world, client, _) = World::pair_with(1, config, ServerConfig::default());
+    world.with(client, |socket, now| socket.disconnect(now));
+    world.send(client, "never sent").unwrap();
+    world.close(client, 1, "bye");
+    assert_eq!(world.closed(client).map(|closed| (closed.clean, closed.unconfirmed)), Some((false, 1)));
+}
+
+#[test]
+fn an_abort_before_the_handshakes_end_says_no_more() {
+    let mut world = World::new(1);
+    let server = world.serve(ADDRESS, ServerConfig::default());
+    world.admit(server, Admission::Manual);
+    world.start_tape();
+    let client = world.client(Config::default());
+    world.run_for(SECOND);
+    let link = world.link_of(client).unwrap();
+    world.with(client, |socket, now| socket.abort(now, CloseReason::app(6, "enough")));
+    world.run_for(SECOND);
+    let said = world.tape(link, Side::Server);
+    assert_eq!(first_packet(said), said);
 }
 
 #[test]
@@ -267,6 +320,22 @@ fn finish_is_a_half_close() {
 }
 
 #[test]
+fn an_end_that_was_taken_while_there_was_no_link_is_told_after_the_resume() {
+    let (mut world, client, server) = World::pair(1);
+    world.send(client, "last").unwrap();
+    world.with(client, |socket, now| socket.finish(now, LaneId::MAIN));
+    world.run_for(SECOND);
+    world.conditions.dialling = Dialling::Refused;
+    world.break_link(world.link_of(client).unwrap(), Break::Reset);
+    world.run_for(SECOND);
+    assert_eq!(world.texts(server), ["last", "(finished)"]);
+    assert!(!world.events(client).contains(&Event::LaneFinished(LaneId::MAIN)));
+    world.conditions.dialling = Dialling::Works;
+    world.run_for(20 * SECOND);
+    assert!(world.events(client).contains(&Event::LaneFinished(LaneId::MAIN)));
+}
+
+#[test]
 fn abort_returns_what_is_unconfirmed_and_tells_the_peer_at_once() {
     let (mut world, client, server) = World::pair(1);
     world.send(client, "taken").unwrap();
@@ -279,7 +348,7 @@ fn abort_returns_what_is_unconfirmed_and_tells_the_peer_at_once() {
     world.send(client, "unsent").unwrap();
     world.run_for(Duration::from_micros(10));
     world.with(client, |socket, now| socket.abort(now, CloseReason::app(6, "enough")));
-    let closed = world.closed(client).unwrap().clone();
+    let closed = world.closed(client).unwrap();
     assert_eq!((closed.clean, closed.unconfirmed), (false, 2));
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     let back: Vec<_> = back.iter().map(|item| (&item.message.payload[..], item.fate)).collect();
@@ -307,7 +376,8 @@ fn an_aborted_session_answers_its_returning_client_that_it_has_ended() {
 fn a_removed_live_socket_is_aborted() {
     let (mut world, client, server) = World::pair(1);
     world.remove(server);
-    world.run_for(SECOND);
-    assert_eq!(world.state(client), State::Closed);
+    world.run_for(Duration::from_millis(5));
+    let closed = world.closed(client).expect("its last words");
+    assert_eq!(closed.remote.as_ref().map(|reason| reason.code), Some(Code::Protocol(ProtocolCode::Normal)));
     assert!(!world.exists(server));
 }

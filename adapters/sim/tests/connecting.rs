@@ -216,7 +216,7 @@ fn a_rejection_tells_code_and_reason_and_closes() {
     let client = world.client(Config::default());
     world.send(client, "hello").unwrap();
     world.run_for(60 * SECOND);
-    let closed = world.closed(client).expect("closed").clone();
+    let closed = world.closed(client).expect("closed");
     assert_eq!(closed.remote, Some(CloseReason::app(403, "not you")));
     let unconfirmed = world.with(client, |socket, now| socket.take_unconfirmed(now));
     assert_eq!((unconfirmed.len(), closed.unconfirmed), (1, 1));
@@ -368,4 +368,17 @@ fn a_full_server_refuses_and_evicts_nobody() {
     world.run_for(SECOND);
     world.remove(left);
     world.run_until("the third has the place", 30 * SECOND, |world| world.state(waiting) == State::Ready);
+}
+
+#[test]
+fn fresh_authentication_at_a_resume_is_told_and_none_is_not() {
+    let (mut world, client, server) = World::pair(1);
+    let End::Server(ix, id) = server else { panic!("{server:?} is not a server's") };
+    for auth in ["", "renewed"] {
+        world.with(client, |socket, _| socket.set_auth(Bytes::from(auth))).unwrap();
+        world.with(client, |socket, now| socket.reconnect_now(now));
+        world.run_for(SECOND);
+        let expected = (!auth.is_empty()).then(|| ServerEvent::Reauthenticated(id, Bytes::from(auth)));
+        assert_eq!(world.server_events(ix), Vec::from_iter(expected));
+    }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use steadfast::{
-    Config, Event, LaneId, LaneKind, LaneOptions, Message, Received, ReceivedBytes, SendErrorKind, SendOptions,
-    ServerConfig, State,
+    Config, Event, LaneId, LaneKind, LaneOptions, MAX_NAME, Message, Received, ReceivedBytes, SendErrorKind,
+    SendOptions, ServerConfig, State,
 };
 use steadfast_sim::{ADDRESS, Break, End, Rigour, World};
 
@@ -55,6 +55,7 @@ fn binary_empty_and_largest_messages_arrive_and_one_byte_more_is_refused() {
         world.run_for(5 * SECOND);
         assert_eq!(world.recv(server), Some(Received::Message(Message::new(payload))));
     }
+    world.send(client, "small").unwrap();
     let refused = world.send(client, [largest, vec![0]].concat()).unwrap_err();
     assert_eq!(refused.kind, SendErrorKind::TooLarge { what: "message", size: 100_001, limit: 100_000 });
     assert_eq!(refused.into_payload().len(), 100_001);
@@ -127,6 +128,31 @@ fn the_send_buffer_is_limited_in_bytes_overhead_included() {
     let fit = 10_000 / (1000 + Config::MESSAGE_OVERHEAD);
     let accepted = (0..20).filter(|_| world.send(client, vec![0; 1000]).is_ok()).count();
     assert_eq!(accepted, fit);
+    let rest = 10_000 - fit * (1000 + Config::MESSAGE_OVERHEAD);
+    assert!(world.send(client, vec![0; rest - Config::MESSAGE_OVERHEAD + 1]).is_err());
+    world.send(client, vec![0; rest - Config::MESSAGE_OVERHEAD]).expect("to the last byte");
+}
+
+#[test]
+fn a_writer_that_met_a_full_buffer_is_told_when_half_of_it_is_free() {
+    for (bytes, messages) in [(4 * (1000 + Config::MESSAGE_OVERHEAD), 100), (1 << 20, 4)] {
+        let mut config = Config::default();
+        config.max_message = 1000;
+        (config.send_buffer, config.send_messages) = (bytes, messages);
+        let mut server_config = ServerConfig::default();
+        server_config.socket.max_message = 1000;
+        let (mut world, client, server) = World::pair_with(1, config, server_config);
+        while world.send(client, vec![7; 1000]).is_ok() {}
+        assert_eq!(world.socket(client).stats().send_queue_messages, 4);
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            world.run_for(SECOND);
+            world.recv(server).expect("a message");
+            world.run_for(SECOND);
+            told.push(world.events(client).contains(&Event::Writable));
+        }
+        assert_eq!(told, [false, true, false, false]);
+    }
 }
 
 #[test]
@@ -243,6 +269,25 @@ fn lanes_are_opened_by_both_sides_up_to_the_peers_limit_and_again_when_some_are_
 }
 
 #[test]
+fn room_for_lanes_that_nobody_waited_for_is_not_told() {
+    let mut config = ServerConfig::default();
+    config.socket.max_lanes = 1;
+    let (mut world, client, server) = World::pair_with(1, config.socket.clone(), config);
+    let lane = open_lane(&mut world, client, &LaneOptions::default());
+    world.run_for(SECOND);
+    for end in [client, server] {
+        world.with(end, |socket, now| socket.finish(now, lane));
+        world.run_for(SECOND);
+    }
+    for end in [client, server] {
+        world.texts_on(end, lane);
+        world.run_for(SECOND);
+    }
+    assert!(!world.events(client).contains(&Event::LanesAvailable));
+    open_lane(&mut world, client, &LaneOptions::default());
+}
+
+#[test]
 fn a_byte_lane_carries_bytes_without_boundaries_through_cuts() {
     let (mut world, client, server) = World::pair(1);
     let options = LaneOptions { kind: LaneKind::Bytes, ..LaneOptions::default() };
@@ -300,13 +345,32 @@ fn a_message_is_confirmed_when_the_peers_application_has_taken_it_and_not_before
 }
 
 #[test]
+fn what_was_taken_is_reported_after_a_delay_unless_a_receipt_is_waited_for() {
+    let mut config = ServerConfig::default();
+    config.socket.ack_delay = SECOND;
+    for receipt in [false, true] {
+        let (mut world, client, server) = World::pair_with(1, Config::default(), config.clone());
+        let options = SendOptions { receipt, ..SendOptions::default() };
+        world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, "taken".into(), &options)).unwrap();
+        world.run_for(SECOND);
+        world.texts(server);
+        world.run_for(SECOND / 2);
+        assert_eq!(world.socket(client).is_confirmed(LaneId::MAIN), receipt);
+        world.run_for(SECOND);
+        assert!(world.socket(client).is_confirmed(LaneId::MAIN));
+    }
+}
+
+#[test]
 fn a_message_whose_time_to_live_ends_while_it_waits_is_dropped_with_notice() {
     let mut world = World::new(1);
     let client = world.client(Config::default());
     let short = SendOptions { time_to_live: Some(3 * SECOND), ..SendOptions::default() };
     let id = world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, "short".into(), &short)).unwrap();
     world.send(client, "long").unwrap();
-    world.run_for(4 * SECOND);
+    world.run_for(2 * SECOND);
+    assert!(!world.events(client).contains(&Event::Expired(id)), "not before its time");
+    world.run_for(2 * SECOND);
     assert!(world.events(client).contains(&Event::Expired(id)));
     world.serve(ADDRESS, ServerConfig::default());
     let server = world.wait_for_peer(client, 30 * SECOND);
@@ -367,7 +431,7 @@ fn a_small_message_and_heartbeats_pass_a_message_of_a_hundred_megabytes() {
     world.send(client, "keystroke").unwrap();
     let start = world.now();
     world.run_until("the small one", SECOND, |world| {
-        let mut copy = world.socket(server).clone();
+        let mut copy = world.socket(server).into_owned();
         copy.recv(world.now(), LaneId::MAIN).is_some()
     });
     assert!(world.now().since(start) < Duration::from_millis(50), "{:?}", world.now().since(start));
@@ -378,6 +442,56 @@ fn a_small_message_and_heartbeats_pass_a_message_of_a_hundred_megabytes() {
     match world.with(server, |socket, now| socket.recv(now, theirs)) {
         Some(Received::Message(message)) => assert!(message.payload.len() == 100 << 20),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn volatile_messages_make_room_for_each_other_as_they_leave_and_end_with_their_link() {
+    let (mut world, client, server) = World::pair(1);
+    for _ in 0..200 {
+        let sent = world.with(client, |socket, now| socket.send_volatile(now, LaneId::MAIN, vec![7; 1000].into()));
+        assert_eq!(sent, Ok(true));
+        world.run_for(Duration::from_millis(1));
+    }
+    world.run_for(SECOND);
+    let heard = |event: &Event| matches!(event, Event::Volatile(..));
+    assert_eq!(world.events(server).into_iter().filter(heard).count(), 200);
+    world.with(client, |socket, now| {
+        assert_eq!(socket.send_volatile(now, LaneId::MAIN, "with the link".into()), Ok(true));
+        socket.reconnect_now(now);
+    });
+    world.run_for(SECOND);
+    assert_eq!(world.state(server), State::Ready);
+    assert_eq!(world.events(server).into_iter().filter(heard).count(), 0);
+}
+
+#[test]
+fn a_lane_is_announced_within_limits_and_not_after_the_end() {
+    let (mut world, client, server) = World::pair(1);
+    let open = |world: &mut World, end: End, name: usize, namespace: usize, headers: usize| {
+        let options = LaneOptions {
+            name: "n".repeat(name),
+            namespace: "s".repeat(namespace),
+            headers: vec![b' '; headers].into(),
+            ..LaneOptions::default()
+        };
+        world.with(end, |socket, now| socket.open_lane(now, options.clone()))
+    };
+    let most = Config::default().max_headers;
+    assert!(open(&mut world, client, MAX_NAME, MAX_NAME, most).is_ok());
+    for (name, namespace, headers) in [(MAX_NAME + 1, 0, 0), (0, MAX_NAME + 1, 0), (0, 0, most + 1), (0, 0, most + 2)] {
+        assert!(open(&mut world, client, name, namespace, headers).is_err());
+    }
+    world.with(client, |socket, now| socket.finish_all(now));
+    assert!(open(&mut world, client, 0, 0, 0).is_err());
+    world.run_for(SECOND);
+    assert!(open(&mut world, server, 0, 0, 0).is_ok());
+    world.send(server, "unread").unwrap();
+    world.close(client, 1, "bye");
+    world.run_for(SECOND);
+    assert_eq!((world.state(client), world.state(server)), (State::Ready, State::Ready), "something is not read");
+    for end in [client, server] {
+        assert!(open(&mut world, end, 0, 0, 0).is_err());
     }
 }
 
@@ -398,6 +512,29 @@ fn a_volatile_message_goes_at_once_or_never_and_disturbs_nothing() {
     assert!(!world.events(server).iter().any(|event| matches!(event, Event::Volatile(..))));
     let refused = world.with(client, |socket, now| socket.send_volatile(now, LaneId::MAIN, vec![0; 20_000].into()));
     assert!(matches!(refused.unwrap_err().kind, SendErrorKind::TooLarge { .. }));
+}
+
+#[test]
+fn counters_tell_how_much_was_exchanged() {
+    let (mut world, client, server) = World::pair(1);
+    for text in numbered(3) {
+        world.send(client, text).unwrap();
+    }
+    let ask = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+    world.run_for(SECOND);
+    for _ in 0..3 {
+        world.recv(server).expect("a message");
+    }
+    let Some(Received::Ask(question, _)) = world.recv(server) else { panic!("no ask") };
+    for more in [true, false] {
+        world.with(server, |socket, now| socket.reply(now, question, "!".into(), more)).unwrap();
+    }
+    world.run_for(SECOND);
+    for _ in 0..2 {
+        world.with(client, |socket, now| socket.recv_reply(now, ask)).expect("an answer");
+    }
+    let counts = [client, server].map(|end| world.socket(end).stats());
+    assert_eq!(counts.map(|stats| (stats.messages_sent, stats.messages_received)), [(4, 2), (2, 4)]);
 }
 
 #[test]

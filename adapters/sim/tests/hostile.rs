@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use steadfast::{Bytes, Code, Config, Event, LaneId, LinkId, LinkKind, ProtocolCode, ServerConfig, State};
-use steadfast_sim::by_hand::{data, first_packet, packet, varint};
+use steadfast_sim::by_hand::{data, first_packet, packet, plain, rejection, varint};
 use steadfast_sim::{ADDRESS, Break, End, ServerIx, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -83,9 +83,36 @@ fn violations_without_progress_close_the_socket_with_the_code() {
         }
         world.run_for(15 * SECOND);
     }
-    let closed = world.closed(server).expect("closed").clone();
+    let closed = world.closed(server).expect("closed");
     let codes = [closed.local, closed.remote].map(|reason| reason.map(|reason| reason.code));
     assert!(codes.contains(&Some(Code::Protocol(ProtocolCode::UnknownFrame))), "{codes:?}");
+}
+
+#[test]
+fn violations_with_progress_between_them_cost_links_only() {
+    let (mut world, client, server) = World::pair(1);
+    for round in 0..10 {
+        world.send(client, format!("{round}")).unwrap();
+        world.run_for(SECOND);
+        world.inject(world.link_of(client).unwrap(), Side::Server, packet(&[0x7E]));
+        world.run_for(SECOND);
+        assert_eq!(world.texts(server), [format!("{round}")]);
+    }
+    assert_eq!(losses(&mut world, server), [Code::Protocol(ProtocolCode::UnknownFrame); 10]);
+}
+
+#[test]
+fn bytes_that_were_there_before_are_no_progress() {
+    let (mut world, client, server) = World::pair(1);
+    world.send(client, "once").unwrap();
+    world.run_for(SECOND);
+    let again = packet(&data(0, 0, &plain(b"once")));
+    for _ in 0..3 {
+        world.run_until("ready", 15 * SECOND, |world| world.state(client) == State::Ready);
+        world.inject(world.link_of(client).unwrap(), Side::Server, [again.clone(), packet(&[0x7E])].concat());
+        world.run_for(SECOND / 10);
+    }
+    assert_eq!(world.state(server), State::Closed);
 }
 
 #[test]
@@ -195,6 +222,26 @@ fn a_wrong_proof_and_an_unknown_session_get_the_same_answer() {
 }
 
 #[test]
+fn a_wrong_proof_of_an_ended_session_does_not_show_that_it_was_there() {
+    let (mut world, client, server) = World::pair(1);
+    world.start_tape();
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    let hello = first_packet(world.tape(world.link_of(client).unwrap(), Side::Server)).to_vec();
+    world.close(client, 1, "a secret");
+    world.run_for(SECOND);
+    let mut forged = hello.clone();
+    *forged.last_mut().expect("a byte") ^= 1;
+    for (hello, code) in [(hello, ProtocolCode::Ended), (forged, ProtocolCode::UnknownSession)] {
+        let link = world.raw_link(ix(server));
+        world.run_for(SECOND);
+        world.inject(link, Side::Server, hello);
+        world.run_for(SECOND);
+        assert_eq!(rejection(world.tape(link, Side::Client)), Some(code.number()));
+    }
+}
+
+#[test]
 fn a_client_does_not_believe_a_stranger_that_its_session_is_gone() {
     // A stranger on the way answers the resume with the UNKNOWN of another HELLO: the nonce does not match.
     let (mut world, client, server) = World::pair(1);
@@ -215,6 +262,26 @@ fn a_client_does_not_believe_a_stranger_that_its_session_is_gone() {
     world.run_for(20 * SECOND);
     assert_ne!(world.state(client), State::Closed);
     assert_eq!(world.texts(server), ["kept"]);
+}
+
+#[test]
+fn a_client_believes_no_welcome_to_its_resume_without_proof() {
+    let (world, client, server) = World::pair(1);
+    let (now, link) = (world.now(), LinkId(1 << 40));
+    let (mut client, mut server) = (world.socket(client).into_owned(), world.server(ix(server)).clone());
+    client.disconnect(now);
+    client.handle_link_up(now, link, LinkKind::Stream);
+    let hello = client.poll_transmit(now, link).expect("a HELLO").segments().concat();
+    server.handle_link_up(now, link, LinkKind::Stream);
+    server.handle_bytes(now, link, Bytes::from(hello));
+    let welcome = server.poll_transmit(now, link).expect("a WELCOME").segments().concat();
+    let mut forged = first_packet(&welcome).to_vec();
+    *forged.last_mut().expect("a byte") ^= 1;
+    for (welcome, state) in [(forged, State::Disconnected), (welcome, State::Ready)] {
+        let mut client = client.clone();
+        client.handle_bytes(now, link, Bytes::from(welcome));
+        assert_eq!(client.state(), state);
+    }
 }
 
 #[test]
@@ -252,7 +319,7 @@ fn links_that_never_speak_keep_nobody_out() {
 #[test]
 fn bytes_that_nobody_has_proven_end_an_attempt_and_never_a_session() {
     let (world, client, _) = World::pair(1);
-    let mut socket = world.socket(client).clone();
+    let mut socket = world.socket(client).into_owned();
     let mut now = world.now();
     socket.disconnect(now);
     let answers: [&'static [u8]; 4] =

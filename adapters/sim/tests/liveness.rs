@@ -294,6 +294,11 @@ fn an_expired_session_is_told_and_hands_back_and_nothing_mixes_with_the_next_one
     world.run_for(30 * SECOND);
     assert_eq!(lost_sessions(&mut world, client), [(Code::Protocol(ProtocolCode::UnknownSession), 8)]);
     assert_eq!(world.send(client, "too early").unwrap_err().kind, SendErrorKind::Lost);
+    let dials = world.dials().len();
+    world.with(client, |socket, now| socket.connect(now));
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    assert_eq!(world.dials().len(), dials, "not before it was taken what the session left");
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     let texts: Vec<_> = back.iter().map(|item| String::from_utf8_lossy(&item.message.payload).into_owned()).collect();
     assert_eq!(texts, (0..8).map(|number| format!("old {number}")).collect::<Vec<_>>());
@@ -316,7 +321,7 @@ fn a_lost_session_closes_the_socket_where_that_is_wanted() {
     world.stop(server, Break::Reset);
     world.serve(ADDRESS, ServerConfig::default());
     world.run_for(30 * SECOND);
-    let closed = world.closed(client).expect("closed").clone();
+    let closed = world.closed(client).expect("closed");
     assert_eq!((closed.clean, closed.unconfirmed), (false, 1));
     let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
     assert_eq!((back.len(), back[0].fate), (1, Fate::InDoubt));
@@ -362,7 +367,7 @@ fn later_resumes_work_like_the_first_and_so_does_one_before_any_message() {
     world.run_for(SECOND);
     let expected: Vec<String> = (1..20).map(|round| round.to_string()).collect();
     assert_eq!((world.texts(server), world.texts(client)), (expected.clone(), expected));
-    assert_eq!(world.socket(client).stats().resumes, 20);
+    assert_eq!((world.socket(client).stats().resumes, world.socket(server).stats().resumes), (20, 20));
 }
 
 #[test]
@@ -443,7 +448,7 @@ fn of_two_holders_of_one_session_one_is_told_that_it_is_superseded() {
         "{first:?} {second:?}"
     );
     let gone = if first == State::Closed { client } else { double };
-    let code = world.closed(gone).and_then(|closed| closed.reason()).map(|reason| reason.code);
+    let code = world.closed(gone).and_then(|closed| closed.reason().map(|reason| reason.code));
     assert_eq!(code, Some(Code::Protocol(ProtocolCode::Superseded)));
     let dials = world.dials().len();
     world.run_for(120 * SECOND);
@@ -474,7 +479,7 @@ fn an_older_copy_of_a_client_is_told_so_and_never_served_twice() {
 #[test]
 fn a_restored_socket_goes_on_as_the_original_after_a_run_of_messages() {
     let (world, client, _) = World::pair(1);
-    let mut socket = world.socket(client).clone();
+    let mut socket = world.socket(client).into_owned();
     socket.send(world.now(), LaneId::MAIN, "first".into()).unwrap();
     let later = world.now() + SECOND;
     let mut restored = Socket::restore(socket.snapshot(world.now()), socket.config().clone().into(), world.now());
@@ -504,7 +509,7 @@ fn no_two_processes_that_hold_a_session_say_the_same_hello() {
 fn a_link_that_nobody_asked_for_is_refused() {
     let (world, client, _) = World::pair(1);
     let stray = LinkId(1 << 40);
-    let mut socket = world.socket(client).clone();
+    let mut socket = world.socket(client).into_owned();
     socket.handle_link_up(world.now(), stray, LinkKind::Stream);
     let actions: Vec<_> = std::iter::from_fn(|| socket.poll_link_action()).collect();
     assert!(actions.contains(&steadfast::LinkAction::HangUp(stray)), "{actions:?}");
@@ -527,7 +532,9 @@ fn a_server_that_goes_away_drains_and_hands_its_clients_over_with_nothing_in_dou
     world.run_for(100 * MILLISECOND);
     assert!(world.events(client).iter().any(|event| matches!(event, Event::GoingAway(_))));
     world.send(client, "written meanwhile").unwrap();
+    world.break_link(world.link_of(client).unwrap(), Break::Reset);
     world.run_for(SECOND);
+    assert_eq!(losses(&mut world, server), [Code::Protocol(ProtocolCode::Normal)], "it goes on over the next link");
     let Some(Received::Ask(ask, _)) = world.recv(server) else { panic!("the ask") };
     assert_eq!(world.texts(server), ["sent before"]);
     world.with(server, |socket, now| socket.reply(now, ask, "answered".into(), false)).unwrap();

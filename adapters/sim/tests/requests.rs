@@ -173,6 +173,48 @@ fn a_finished_lane_ends_the_asks_on_it() {
 }
 
 #[test]
+fn an_ask_that_nobody_has_taken_ends_with_the_lane_too() {
+    let (mut world, client, server) = World::pair(1);
+    let question = ask(&mut world, client, "hello", None);
+    world.run_for(SECOND);
+    world.with(server, |socket, now| socket.finish(now, LaneId::MAIN));
+    assert_eq!(replies(&mut world, client, question), [Reply::Failed(AskError::NoReply)]);
+}
+
+#[test]
+fn an_ask_that_is_cancelled_before_it_is_taken_is_passed_over() {
+    let (mut world, client, server) = World::pair(1);
+    let question = ask(&mut world, client, "never mind", None);
+    world.send(client, "next").unwrap();
+    world.run_for(SECOND);
+    world.with(client, |socket, now| socket.cancel_ask(now, question));
+    world.run_for(SECOND);
+    assert_eq!(world.recv(server), Some(Received::Message("next".into())));
+}
+
+#[test]
+fn on_a_discarded_lane_messages_are_taken_as_they_arrive_and_asks_end() {
+    let (mut world, client, server) = World::pair(1);
+    let taken = ask(&mut world, client, "taken", None);
+    take_ask(&mut world, server);
+    let unread = ask(&mut world, client, "unread", None);
+    world.send(client, "before").unwrap();
+    world.run_for(SECOND);
+    world.with(server, |socket, now| socket.discard(now, LaneId::MAIN));
+    world.send(client, "after").unwrap();
+    let late = ask(&mut world, client, "late", None);
+    for question in [taken, unread, late] {
+        assert_eq!(replies(&mut world, client, question), [Reply::Failed(AskError::NoReply)]);
+    }
+    assert_eq!(world.recv(server), None);
+    assert!(world.socket(client).is_confirmed(LaneId::MAIN));
+    assert_eq!(world.socket(server).stats().recv_queue_bytes, 0);
+    world.with(client, |socket, now| socket.finish(now, LaneId::MAIN));
+    world.run_for(SECOND);
+    assert_eq!(world.recv(server), Some(Received::Finished));
+}
+
+#[test]
 fn a_handler_sees_an_ask_once_however_often_the_link_breaks() {
     for bytes in 1..400 {
         let (mut world, client, server) = World::pair(bytes);
@@ -257,6 +299,26 @@ fn too_many_open_asks_are_refused_and_the_others_are_served() {
             other => panic!("ask {number}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn asks_of_a_lost_session_take_no_place_in_the_next() {
+    let mut config = Config::default();
+    config.on_loss = OnLoss::Reopen;
+    config.max_open_asks = 1;
+    let mut world = World::new(1);
+    let server = world.serve(ADDRESS, ServerConfig::default());
+    let (client, end) = world.connected(config);
+    ask(&mut world, end, "old", None);
+    let (old, _) = take_ask(&mut world, client);
+    world.stop(server, Break::Reset);
+    world.serve(ADDRESS, ServerConfig::default());
+    world.run_for(20 * SECOND);
+    world.with(client, |socket, now| socket.take_unconfirmed(now));
+    let end = world.wait_for_peer(client, 20 * SECOND);
+    ask(&mut world, end, "new", None);
+    let (new, _) = take_ask(&mut world, client);
+    assert!(world.socket(client).is_ask_open(new) && !world.socket(client).is_ask_open(old));
 }
 
 #[test]

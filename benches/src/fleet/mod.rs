@@ -24,7 +24,7 @@ const HEARD: Duration = Duration::from_secs(8);
 /// After this time at rest all is confirmed.
 const REST: Duration = Duration::from_millis(20);
 
-/// A server and, if they are kept, its clients. Client `n` has socket `n` and link `n`.
+/// A server and its clients. Client `n` has socket `n` and link `n`.
 #[derive(Clone)]
 pub struct Fleet {
     now: Time,
@@ -44,36 +44,46 @@ impl Fleet {
         Fleet { now, server, clients: Vec::new(), sockets: Vec::new() }
     }
 
-    /// Connects clients, each of which sends a message and gets it back; then all rest until everything is confirmed. The
-    /// clients are kept, or forgotten as if they were elsewhere.
+    /// Connects clients, each of which sends a message and gets it back; then all rest until everything is confirmed.
     ///
     /// # Panics
     /// When one does not get ready.
-    pub fn grow(&mut self, to: usize, keep: bool) {
+    pub fn grow(&mut self, to: usize) {
         let config = Arc::new(Config::default());
-        while self.sockets.len() < to {
-            let first = self.sockets.len();
-            let mut clients: Vec<Socket> =
-                (first..to.min(first + TOGETHER)).map(|number| self.connect(&config, number)).collect();
+        while self.clients.len() < to {
+            let first = self.clients.len();
+            (first..to.min(first + TOGETHER)).for_each(|number| self.connect(&config, number));
             self.now = self.now + REST;
-            for (index, client) in clients.iter_mut().enumerate() {
-                self.settle(client, link(first + index));
+            for number in first..self.clients.len() {
+                self.settle(number);
+                let client = &self.clients[number];
                 assert!(client.state() == State::Ready && client.is_confirmed(LaneId::MAIN), "ready and confirmed");
-            }
-            if keep {
-                self.clients.append(&mut clients);
             }
         }
     }
 
-    fn connect(&mut self, config: &Arc<Config>, number: usize) -> Socket {
+    /// Lets time go on until every client and every socket of the server was heard of again, as idle ones are.
+    pub fn rest(&mut self) {
+        for number in 0..self.clients.len() {
+            let next = self.clients[number].poll_timeout().map_or(self.now, |deadline| deadline.at);
+            self.now = self.now.max(next);
+            self.settle(number);
+        }
+    }
+
+    /// Forgets the clients as if they were elsewhere.
+    pub fn forget_clients(&mut self) {
+        self.clients = Vec::new();
+    }
+
+    fn connect(&mut self, config: &Arc<Config>, number: usize) {
         self.now = self.now + APART;
         let client = Socket::new(config.clone(), vec!["server".into()], Bytes::new(), seed(number), self.now);
         let mut client = client.expect("a good configuration");
         client.connect(self.now);
         client.send(self.now, LaneId::MAIN, Message::new("hello")).expect("room");
-        self.settle(&mut client, link(number));
-        client
+        self.clients.push(client);
+        self.settle(number);
     }
 
     /// How many sockets the server has.
@@ -86,10 +96,11 @@ impl Fleet {
         self.server.is_empty()
     }
 
-    /// Runs a client and the server until nothing is to be done.
-    fn settle(&mut self, client: &mut Socket, link: LinkId) {
-        let now = self.now;
+    /// Runs a client and the server until nothing is to be done. What the server says to others reaches them.
+    fn settle(&mut self, number: usize) {
+        let (now, link) = (self.now, link(number));
         loop {
+            let client = &mut self.clients[number];
             client.handle_timeout(now);
             self.server.handle_timeout(now);
             let mut acted = false;
@@ -115,6 +126,7 @@ impl Fleet {
             while let Some(action) = self.server.poll_link_action() {
                 acted = true;
                 let LinkAction::Flush(link) = action else { panic!("the link stays") };
+                let client = &mut self.clients[link.0 as usize - 1];
                 pull(|| self.server.poll_transmit(now, link), |bytes| client.handle_bytes(now, link, bytes));
             }
             if !acted {
@@ -141,17 +153,15 @@ impl Fleet {
         }
     }
 
-    /// Clients that were kept send a message each and get it back, one after the other in a scattered order.
+    /// Clients send a message each and get it back, one after the other in a scattered order.
     pub fn echo(&mut self, messages: usize) -> Sample {
         let (count, watch) = (self.clients.len(), Watch::start());
         for message in 0..messages {
             self.now = self.now + APART;
             // A step without common divisor visits all.
             let number = message.wrapping_mul(7919) % count;
-            let mut clients = std::mem::take(&mut self.clients);
-            clients[number].send(self.now, LaneId::MAIN, Message::new("hello")).expect("room");
-            self.settle(&mut clients[number], link(number));
-            self.clients = clients;
+            self.clients[number].send(self.now, LaneId::MAIN, Message::new("hello")).expect("room");
+            self.settle(number);
         }
         watch.stop(messages as u64)
     }

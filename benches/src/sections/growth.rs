@@ -88,7 +88,7 @@ fn sockets(plan: Plan) -> Plot {
     ];
     for count in counts {
         let mut fleet = Fleet::new();
-        fleet.grow(count, true);
+        fleet.grow(count);
         let echo = fleet.echo(plan.scale(ECHOES)).cpu_each();
         let [nothing, due] = server::ticks(plan, &mut fleet);
         for ((_, points), cost) in series.iter_mut().zip([echo, due, nothing]) {

@@ -17,12 +17,18 @@ const DUE_ROUNDS: usize = 5;
 const HEAP_GOAL: Goal = Goal::AtMost(512.0, Some(320.0));
 
 /// A server with idle sockets, and the heap that each takes, in bytes: the sockets and the server's tables, when each has
-/// carried a message both ways and everything is confirmed.
+/// carried a message both ways, everything is confirmed and a heartbeat has passed.
 pub fn idle(count: usize) -> (Fleet, f64) {
     // The first ones pay for what all share.
     let mut fleet = Fleet::new();
-    fleet.grow(1, false);
-    let counts = counting::during(|| fleet.grow(count, false)).1;
+    fleet.grow(1);
+    fleet.rest();
+    let counts = counting::during(|| {
+        fleet.grow(count);
+        fleet.rest();
+        fleet.forget_clients();
+    });
+    let counts = counts.1;
     (fleet, counts.live as f64 / (count - 1).max(1) as f64)
 }
 
@@ -49,7 +55,7 @@ pub fn idle_rows(plan: Plan) -> Vec<Row> {
 pub fn storm_rows(plan: Plan) -> Vec<Row> {
     let count = plan.scale(STORM);
     let mut fleet = Fleet::new();
-    fleet.grow(count, true);
+    fleet.grow(count);
     let storm = storm(&mut fleet);
     let name = |what: &str| format!("server, {count} sockets resume at once: {what}");
     let all = Goal::AtLeast(count as f64, None);

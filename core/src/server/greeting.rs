@@ -1,5 +1,6 @@
 //! Links that have not said who they are, and opens that wait for a decision (PROTOCOL.md §6.1).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use super::{OpenId, OpenRequest, Server, ServerEvent, SocketId};
 use crate::code::ProtocolCode;
 use crate::ids::{LinkId, SessionId};
 use crate::link::LinkAction;
-use crate::socket::{Refusal, Resume, Socket, reject};
+use crate::socket::{Refusal, Resume, reject};
 use crate::time::Time;
 use crate::wire::{Arrived, Deframer, Handshake, Hello, HelloKind, Packet, Params, WireError, decode_handshake};
 
@@ -27,7 +28,7 @@ pub(super) struct PendingOpen {
 enum Open {
     Pending(OpenId),
     Accepted(SocketId),
-    Rejected(Refusal),
+    Rejected(Box<Refusal>),
 }
 
 /// A link of which no socket has taken hold.
@@ -86,7 +87,7 @@ impl Greetings {
             }
         }
         self.rejected.push_back(open_id);
-        self.opens.insert(open_id, Open::Rejected(refusal));
+        self.opens.insert(open_id, Open::Rejected(Box::new(refusal)));
     }
 
     /// The socket of this open has ended.
@@ -277,7 +278,8 @@ impl Server {
             };
         };
         let now = self.now;
-        let secret = self.table.get(id).and_then(Socket::secret).copied().filter(|secret| resume.is_proven_by(secret));
+        let secret =
+            self.table.get(id).and_then(|socket| socket.secret().copied()).filter(|secret| resume.is_proven_by(secret));
         let Some((socket, secret)) = self.table.get_dirty(id).zip(secret) else {
             return self.refuse(link, nonce, &unknown, None);
         };

@@ -92,7 +92,7 @@ impl Server {
         if !self.actions.is_empty() || !self.events.is_empty() || !self.table.is_settled() {
             return Some(Deadline { at: self.now, timer: Timer::Output });
         }
-        let sockets = self.table.next_wake().map(|(at, timer)| Deadline { at, timer });
+        let sockets = self.table.next_wake();
         let opens = self.greetings.next_deadline().map(|at| Deadline { at, timer: Timer::Open });
         let stones = self.tombstones.next_deadline().map(|at| Deadline { at, timer: Timer::Retention });
         [sockets, opens, stones].into_iter().flatten().min()
@@ -110,7 +110,7 @@ impl Server {
         if let Some(open_id) = change.over {
             self.greetings.forget(open_id);
         }
-        while let Some(action) = self.table.next_action(id) {
+        while let Some(action) = self.table.next_action(id, self.now) {
             if let LinkAction::HangUp(link) = &action {
                 self.table.hang_up(id, *link);
             }

@@ -6,9 +6,11 @@
 
 mod greeting;
 mod io;
+mod slot;
 mod table;
 mod tombstones;
 
+use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -93,7 +95,7 @@ impl Server {
     pub fn new(config: Arc<ServerConfig>, seed: [u8; 32], now: Time) -> Result<Server, ConfigError> {
         config.check()?;
         Ok(Server {
-            table: Table::new(Arc::new(config.socket.clone())),
+            table: Table::new(Arc::new(config.socket.clone()), config.sleep_after),
             greetings: Greetings::default(),
             tombstones: Tombstones::new(config.max_sockets),
             config,
@@ -118,8 +120,8 @@ impl Server {
         self.len() == 0
     }
 
-    /// A socket, live or closed and not yet removed.
-    pub fn socket(&self, id: SocketId) -> Option<&Socket> {
+    /// A socket, live or closed and not yet removed: the socket itself, or a copy of one that has been idle for long.
+    pub fn socket(&self, id: SocketId) -> Option<Cow<'_, Socket>> {
         self.table.get(id)
     }
 
@@ -145,7 +147,7 @@ impl Server {
         let (secret, random) = (self.rng.array(), self.rng.array());
         let session = SessionId::new(self.config.instance, self.config.shard, random);
         let socket = Socket::accepted(self.table.config(), session, secret, &pending.params, self.now);
-        let id = self.table.insert(socket, session, Some(pending.open_id));
+        let id = self.table.insert(self.now, socket, session, Some(pending.open_id));
         self.greetings.accepted(pending.open_id, id);
         if let Some((link, nonce, deframer)) = pending.link {
             self.welcome(id, link, nonce, deframer);
@@ -251,7 +253,7 @@ impl Server {
         let session = socket.session_id().filter(|session| !full && self.table.find(session).is_none());
         let Some(session) = session.filter(|_| socket.is_servers()) else { return Err(snapshot) };
         socket.lose_process(self.now);
-        Ok(self.table.insert(socket, session, None))
+        Ok(self.table.insert(self.now, socket, session, None))
     }
 
     // ---- helpers ----

@@ -121,6 +121,11 @@ impl Asks {
         Some((lane, offset, tell))
     }
 
+    /// Whether no ask is under way, in neither direction.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.made.is_empty() && self.open.is_empty() && self.cancelled.is_empty()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.deadlines.first().map(|(at, _)| *at)
     }
@@ -157,9 +162,9 @@ impl Asks {
         self.open.len()
     }
 
-    /// The ask has its last answer, or will have none; false when it was not open.
-    pub(crate) fn close(&mut self, key: AskKey) -> bool {
-        self.open.remove(&key)
+    /// The ask has its last answer, or will have none.
+    pub(crate) fn close(&mut self, key: AskKey) {
+        self.open.remove(&key);
     }
 
     /// The peer cancels its ask. `unread`: the application has not taken it yet. What is remembered of such is bounded by

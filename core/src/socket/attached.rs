@@ -64,6 +64,16 @@ impl Attached {
     pub(crate) fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
     }
+
+    /// Whether nothing is to be said or heard, not even an answer to a PING.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_ready()
+            && self.opening.is_none()
+            && !self.flush_told
+            && self.pending.is_empty()
+            && !self.heartbeat.awaits_pong()
+            && self.deframer.is_empty()
+    }
 }
 
 impl Pending {

@@ -202,6 +202,53 @@ mod tests {
     }
 
     #[test]
+    fn the_main_lane_starts_with_half_of_a_small_pool() {
+        let (window, limit) = Credit::new(&config()).main_window();
+        assert_eq!((limit, window.report_step()), (150_000, 150_000 / 4));
+        let (window, limit) = Credit::new(&Config::default()).main_window();
+        assert_eq!((limit, window.report_step()), (MAIN_WINDOW, 64 * 1024));
+    }
+
+    #[test]
+    fn a_window_grows_when_its_sender_comes_close_to_the_limit() {
+        let mut credit = Credit::new(&config());
+        let mut window = Window::START;
+        let limit = credit.advance(&mut window, 2, 1000, BASE / 2, BASE);
+        assert_eq!(limit, 1000 + BASE, "half of the window is left");
+        let limit = credit.advance(&mut window, 2, 1000, limit - BASE / 2 + 1, limit);
+        assert_eq!(limit, 1000 + 2 * BASE);
+    }
+
+    #[test]
+    fn lanes_that_need_little_leave_the_pool_to_a_busy_one() {
+        let mut credit = Credit::new(&config());
+        let (mut busy, mut limit) = credit.main_window();
+        for lane in 1..5 {
+            credit.advance(&mut Window::START.clone(), lane, 1, 1, BASE);
+        }
+        let mut consumed = 0;
+        for _ in 0..10 {
+            consumed = limit;
+            limit = credit.advance(&mut busy, 0, consumed, consumed, limit);
+        }
+        assert!(limit - consumed > 290_000, "{}", limit - consumed);
+    }
+
+    #[test]
+    fn the_reserve_goes_to_each_lane_that_waits_once_and_to_none_that_is_gone() {
+        let mut credit = Credit::new(&config());
+        assert!(credit.reserve(2));
+        for lane in [4, 6, 6, 8, 2] {
+            assert_eq!(credit.reserve(lane), lane == 2);
+        }
+        let mut gone = |lane| credit.remove(&mut Window::START.clone(), lane);
+        assert_eq!(gone(4), None, "it only waited");
+        assert_eq!(gone(2), Some(6), "it held the reserve");
+        assert_eq!([6, 4, 8, 2].map(|lane| credit.release(lane)), [Some(8), None, None, None]);
+        assert!(credit.reserve(4));
+    }
+
+    #[test]
     fn a_busy_lane_gets_the_pool_and_gives_it_up_to_a_second_one() {
         let mut credit = Credit::new(&config());
         let (mut first, mut limit) = credit.main_window();

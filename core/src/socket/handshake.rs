@@ -189,7 +189,7 @@ impl Socket {
     /// its time is over.
     pub(super) fn on_answer(&mut self, packet: &Bytes, covered: usize, answer: Handshake) {
         let Some(Phase::Greeting { hello, nonce }) = self.link.as_ref().map(|link| link.phase.clone()) else {
-            return self.violate(ProtocolCode::Unexpected, "a second answer to the handshake");
+            return self.violate(ProtocolCode::Unexpected, "a second handshake");
         };
         let proven = |mac: &Mac, session: &Option<Session>| {
             session.as_ref().is_some_and(|session| {
@@ -270,7 +270,9 @@ impl Socket {
             }
             ProtocolCode::Redirect => {
                 self.drop_link(reason, true);
-                self.redirect(reject.address.as_deref().unwrap_or_default());
+                if let Some(dialer) = &mut self.dialer {
+                    dialer.redial.go_to(reject.address.as_deref().unwrap_or_default());
+                }
             }
             ProtocolCode::TryLater | ProtocolCode::ServerFull | ProtocolCode::GoingAway => {
                 self.drop_link(reason, true);
@@ -282,15 +284,6 @@ impl Socket {
             }
             _ if resuming => self.drop_link(reason, true),
             _ => self.end_by_peer(reason),
-        }
-    }
-
-    fn redirect(&mut self, address: &str) {
-        let Some(dialer) = &mut self.dialer else { return };
-        dialer.redial.go_to(address);
-        if dialer.redial_at.is_some() && !address.is_empty() {
-            let pause = dialer.redial.pause(&self.config, &mut dialer.rng);
-            dialer.redial_at = Some(self.now + pause);
         }
     }
 

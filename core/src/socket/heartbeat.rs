@@ -78,6 +78,11 @@ impl Heartbeat {
         Some(now.since(left))
     }
 
+    /// Whether the answer to a PING is under way.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.ping.is_some()
+    }
+
     pub(crate) fn rebase(&mut self, from: Time, to: Time) {
         self.heard = self.heard.rebase(from, to);
         self.said = self.said.rebase(from, to);

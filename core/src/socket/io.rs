@@ -236,6 +236,12 @@ impl Socket {
         Some(event)
     }
 
+    /// Whether an action or an event is queued: what makes [`Socket::poll_timeout`] due at once, without a look at the
+    /// timers. A [`Socket::send`] or [`Socket::write`] that leaves nothing queued has moved no deadline.
+    pub fn has_queued(&self) -> bool {
+        self.has_actions() || self.has_events()
+    }
+
     pub(crate) fn has_actions(&self) -> bool {
         !self.actions.is_empty()
     }
@@ -252,7 +258,7 @@ impl Socket {
     /// When [`Socket::handle_timeout`] is to be called, unless an input comes before. Already due when an action or an
     /// event is queued.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        if !self.actions.is_empty() || !self.events.is_empty() {
+        if self.has_queued() {
             return Some(Deadline { at: self.now, timer: Timer::Output });
         }
         self.deadline()

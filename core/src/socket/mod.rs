@@ -22,6 +22,7 @@ mod lanes;
 mod loss;
 mod receive;
 mod redial;
+mod rest;
 mod schedule;
 mod snapshot;
 mod state;

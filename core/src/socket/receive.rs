@@ -34,8 +34,7 @@ impl Socket {
     fn receive_packet(&mut self, packet: Packet) {
         if packet.is_start && is_handshake(&packet.bytes) {
             return match decode_handshake(&packet.bytes) {
-                Ok((answer, covered)) if self.is_client() => self.on_answer(&packet.bytes, covered, answer),
-                Ok(_) => self.violate(ProtocolCode::Unexpected, "a second HELLO"),
+                Ok((answer, covered)) => self.on_answer(&packet.bytes, covered, answer),
                 Err(error) => self.violate(error.code(), &alloc::format!("{error}")),
             };
         }

@@ -109,6 +109,16 @@ mod tests {
     }
 
     #[test]
+    fn pauses_of_no_length_and_beyond_all_clocks_are_legal() {
+        let (mut redial, mut config, mut rng) = (redial(), Config::default(), Rng::new([7; 32]));
+        redial.failed();
+        (config.redial_base, config.redial_max) = (Duration::ZERO, Duration::ZERO);
+        assert_eq!(redial.pause(&config, &mut rng), Duration::ZERO);
+        (config.redial_base, config.redial_max) = (Duration::MAX, Duration::MAX);
+        redial.pause(&config, &mut rng);
+    }
+
+    #[test]
     fn an_alternative_is_tried_once() {
         let mut redial = redial();
         redial.go_to("elsewhere");

@@ -44,6 +44,11 @@ impl Volatile {
         self.out.is_empty()
     }
 
+    /// Whether none waits, in neither direction.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.out.is_empty() && self.waiting == 0
+    }
+
     /// The link is gone, and with it what waited for it.
     pub(crate) fn clear(&mut self) {
         self.out.clear();

@@ -103,6 +103,11 @@ impl Deframer {
         }
     }
 
+    /// Whether nothing is here of a packet that is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.input.is_empty() && self.progress == Progress::default()
+    }
+
     /// What has arrived next.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ pub(crate) fn put(value: u64, out: &mut impl BufMut) {
 }
 
 /// Appends some numbers, at once: their bytes are few.
+#[inline]
 pub(crate) fn put_all<const N: usize>(values: [u64; N], out: &mut BytesMut) {
     let mut bytes = [[0; MAX_LEN]; N];
     let bytes = bytes.as_flattened_mut();
@@ -83,6 +84,7 @@ pub(crate) fn take(bytes: &mut Bytes) -> Result<u64, WireError> {
 ///
 /// # Errors
 /// When they are not there, whole and in their shortest form.
+#[inline]
 pub(crate) fn take_all<const N: usize>(bytes: &mut Bytes) -> Result<[u64; N], WireError> {
     let (mut values, mut at) = ([0; N], 0);
     for value in &mut values {

@@ -247,7 +247,7 @@ impl Inner {
         let (weight, startled) = (access.weight, access.startled);
         let will_look = match weight {
             Weight::Full => false,
-            Weight::Sent => *flushing,
+            Weight::Sent => *flushing || !machine.has_queued(),
             Weight::Received => *flushing || self.woken || self.armed <= clock.recent() + ack_delay,
         };
         if startled {
@@ -354,7 +354,7 @@ impl Inner {
         let Inner { machine, members, confirming, .. } = self;
         confirming.retain(|id| {
             let Some((member, machine)) = members.get_mut(id).zip(machine.socket(*id)) else { return false };
-            member.signals.check_confirmed(machine, wakes);
+            member.signals.check_confirmed(&machine, wakes);
             member.signals.awaits_confirmation()
         });
     }

@@ -9,7 +9,7 @@ use crate::model::content::{Kind, Shape, extend_with_pattern};
 use crate::model::ledger::Ledger;
 use crate::model::stream::{Stream, StreamEnd};
 use crate::rng::Rng;
-use crate::world::World;
+use crate::world::{World, ends::quietly};
 
 impl App {
     /// One random act.
@@ -66,7 +66,7 @@ impl App {
         }
         let message = shape.compose(mark);
         let sent = if is_plain {
-            world.with(self.end, |socket, now| socket.send(now, lane, message.clone())).map(|()| None)
+            world.send_on(self.end, lane, message.clone()).map(|()| None)
         } else {
             world.with(self.end, |socket, now| socket.send_with(now, lane, message.clone(), &options)).map(Some)
         };
@@ -88,7 +88,7 @@ impl App {
         let most = *rng.pick(&[10, 1000, 30_000]);
         let len = rng.size(1..=most);
         extend_with_pattern(&mut bytes, stream as u64, ledger.streams[stream].written, len);
-        match world.with(self.end, |socket, now| socket.write(now, lane, &bytes)) {
+        match world.with(self.end, |socket, now| quietly(socket, |socket| socket.write(now, lane, &bytes))) {
             Ok(taken) => {
                 assert!(1 <= taken && taken <= len, "{taken} of {len} bytes were taken");
                 ledger.streams[stream].written += taken as u64;

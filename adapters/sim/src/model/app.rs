@@ -280,7 +280,7 @@ impl App {
         if world.has_events(self.end) {
             return;
         }
-        let mut socket = world.socket(self.end).clone();
+        let mut socket = world.socket(self.end).into_owned();
         for (id, lane) in self.lanes.iter().filter(|(_, lane)| !lane.may_read) {
             let found = match lane.kind {
                 LaneKind::Messages => {

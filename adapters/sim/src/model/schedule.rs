@@ -53,6 +53,11 @@ pub struct Outcome {
 impl Schedule {
     /// The schedule of a seed.
     pub fn new(seed: u64) -> Schedule {
+        Schedule::with(seed, |_| ())
+    }
+
+    /// The schedule of a seed, with another configuration of the server.
+    pub fn with(seed: u64, change: impl Fn(&mut ServerConfig)) -> Schedule {
         let mut rng = Rng::new(seed);
         let mut world = World::new(rng.u64());
         world.rigour = Rigour { twins: rng.percent(60), noise: rng.percent(50) };
@@ -61,6 +66,7 @@ impl Schedule {
         let mut server_config = ServerConfig::default();
         server_config.socket = client_config.clone();
         server_config.socket.retention = Duration::from_millis(rng.number(500..=20_000));
+        change(&mut server_config);
         let server = world.serve(ADDRESS, server_config.clone());
         let steps_left = rng.number(5..=150);
         let (ledger, apps) = (Ledger::default(), BTreeMap::new());

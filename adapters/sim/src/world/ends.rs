@@ -1,5 +1,6 @@
 //! The two ends of a socket: what a test does and sees there.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -13,9 +14,9 @@ impl World {
     ///
     /// # Panics
     /// When the end is gone: its server does not run or has forgotten the socket.
-    pub fn socket(&self, end: End) -> &Socket {
+    pub fn socket(&self, end: End) -> Cow<'_, Socket> {
         match end {
-            End::Client(client) => self.clients[client].contract.machine(),
+            End::Client(client) => Cow::Borrowed(self.clients[client].contract.machine()),
             End::Server(server, id) => self.server(server).socket(id).expect("a socket that is there"),
         }
     }
@@ -56,7 +57,8 @@ impl World {
                 servers.find_map(|(ix, server)| {
                     let same = |id: &steadfast::SocketId| {
                         server.clients.get(id) == Some(&client)
-                            && server.contract.machine().socket(*id).and_then(Socket::session_id) == Some(session)
+                            && server.contract.machine().socket(*id).and_then(|socket| socket.session_id())
+                                == Some(session)
                     };
                     let id = server.clients.keys().copied().find(same)?;
                     Some(End::Server(super::ServerIx(ix), id))
@@ -117,7 +119,7 @@ impl World {
 
     /// Whether the end has something to tell that was not taken.
     pub fn has_events(&self, end: End) -> bool {
-        let is_queued = self.socket(end).clone().poll_event().is_some();
+        let is_queued = self.socket(end).into_owned().poll_event().is_some();
         is_queued
             || match end {
                 End::Client(client) => !self.clients[client].events.is_empty(),
@@ -143,8 +145,8 @@ impl World {
     }
 
     /// How the end ended, once it has.
-    pub fn closed(&self, end: End) -> Option<&Closed> {
-        self.socket(end).closed()
+    pub fn closed(&self, end: End) -> Option<Closed> {
+        self.socket(end).closed().cloned()
     }
 
     /// Sends on the main lane.
@@ -161,7 +163,7 @@ impl World {
     /// As [`Socket::send`].
     pub fn send_on(&mut self, end: End, lane: LaneId, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
-        self.with(end, |socket, now| socket.send(now, lane, message.clone()))
+        self.with(end, |socket, now| quietly(socket, |socket| socket.send(now, lane, message.clone())))
     }
 
     /// Takes the next message of the main lane.
@@ -227,4 +229,14 @@ impl World {
         (0..self.clients.len()).for_each(|client| self.check_quiet(HostId::Client(client)));
         (0..self.servers.len()).for_each(|server| self.check_quiet(HostId::Server(super::ServerIx(server))));
     }
+}
+
+/// A plain send or write, which must not move the deadline to an earlier time unless it queues something.
+pub(crate) fn quietly<R>(socket: &mut Socket, command: impl FnOnce(&mut Socket) -> R) -> R {
+    let before = socket.poll_timeout();
+    let answer = command(socket);
+    let after = socket.poll_timeout();
+    let is_later = after.is_none_or(|after| before.is_some_and(|before| before.at <= after.at));
+    assert!(socket.has_queued() || is_later, "nothing is queued and the deadline moved from {before:?} to {after:?}");
+    answer
 }

@@ -1,7 +1,7 @@
 //! The simulated world: machines, links between them, and a clock that jumps.
 
 mod access;
-mod ends;
+pub(crate) mod ends;
 mod hosts;
 mod links;
 mod observe;

@@ -127,7 +127,10 @@ impl World {
     /// The state of an end, as its process would write it down when it has taken all events.
     pub fn freeze(&mut self, end: End) -> Vec<u8> {
         self.drain(end.host());
-        freeze(self.socket(end), self.now)
+        freeze(&match end {
+            End::Client(_) => self.socket(end).snapshot(self.now),
+            End::Server(server, id) => self.server(server).snapshot_socket(self.now, id).expect("a socket"),
+        })
     }
 
     /// Brings a server's end that was written down into a server of the same instance. `None` when it is there already.

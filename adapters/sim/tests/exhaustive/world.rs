@@ -1,5 +1,6 @@
 //! A client, a server and the links between them, as one value: what the search walks through.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -96,15 +97,15 @@ impl World {
     }
 
     /// A side's socket. The server's is there once it has accepted.
-    pub(crate) fn socket(&self, side: Side) -> Option<&Socket> {
+    pub(crate) fn socket(&self, side: Side) -> Option<Cow<'_, Socket>> {
         match side {
-            Side::Client => Some(&self.client),
+            Side::Client => Some(Cow::Borrowed(&self.client)),
             Side::Server => self.accepted.and_then(|id| self.server.socket(id)),
         }
     }
 
     pub(crate) fn state(&self, side: Side) -> State {
-        self.socket(side).map_or(State::Disconnected, Socket::state)
+        self.socket(side).map_or(State::Disconnected, |socket| socket.state())
     }
 
     pub(crate) fn are(&self, state: State) -> bool {
@@ -153,7 +154,7 @@ impl World {
             self.books.took(side, &message.payload);
         }
         // It looks for more at once, as an application that waits for the next event has to.
-        let more = self.socket(side).cloned().and_then(|mut copy| recv(&mut copy, self.now));
+        let more = self.socket(side).map(Cow::into_owned).and_then(|mut copy| recv(&mut copy, self.now));
         if !matches!(more, Some(Received::Message(_))) {
             self.command(side, recv);
             self.books.of_mut(side).readable = false;
@@ -366,7 +367,7 @@ impl World {
 impl Hash for World {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let from_now = |deadline: Deadline| (deadline.at.since(self.now), self.now.since(deadline.at), deadline.timer);
-        let accepted = self.socket(Side::Server).map(|socket| self.frozen(socket));
+        let accepted = self.socket(Side::Server).map(|socket| self.frozen(&socket));
         (self.frozen(&self.client), accepted).hash(state);
         // Of the server beside its socket: for whom it waits, and its tombstone. The rest of its tables follows from the links.
         self.deadline(Side::Server).map(from_now).hash(state);

@@ -130,6 +130,11 @@ impl Lane {
         self.send.messages() == 0 && self.send.sent() == 0 && self.recv.received() == 0 && self.options.is_none()
     }
 
+    /// Whether nothing is buffered, in neither direction, and nothing is to be reported.
+    pub(super) fn is_idle(&self) -> bool {
+        self.send.is_idle() && self.recv.queued() == 0 && !self.to_report
+    }
+
     /// Whether both directions have ended and nothing of them is left.
     pub(super) fn is_done(&self) -> bool {
         self.send.is_finished() && self.recv.is_finished() && self.recv.consumed() == self.recv.received()

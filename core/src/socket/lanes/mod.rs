@@ -171,6 +171,15 @@ impl Lanes {
         self.others.is_empty() && self.main.is_done()
     }
 
+    /// Whether nothing is buffered, in neither direction, and nothing is to be sent or reported.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.schedule.is_empty()
+            && self.reports.is_empty()
+            && self.prompts.is_empty()
+            && self.expiring.is_empty()
+            && self.iter().all(|(_, lane)| lane.is_idle())
+    }
+
     pub(crate) fn standing(&self, number: u64) -> Standing {
         if number == MAIN || self.others.contains_key(&number) {
             return Standing::Live;

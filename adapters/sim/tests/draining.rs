@@ -1,0 +1,112 @@
+//! What can be done with a socket while its server goes away.
+
+use std::time::Duration;
+
+use steadfast::{
+    AskError, AskId, AskRef, Config, Event, LaneId, OnLoss, Received, Reply, SendErrorKind, SendOptions, ServerConfig,
+};
+use steadfast_sim::{ADDRESS, End, ServerIx, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// A client whose server goes away within 20 s and owes it an answer, so that the old session goes on.
+struct Scene {
+    world: World,
+    client: End,
+    server: End,
+    old: ServerIx,
+    next: ServerIx,
+    owed: (AskId, AskRef),
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let mut config = Config::default();
+        config.on_loss = OnLoss::Reopen;
+        config.send_messages = 3;
+        let mut world = World::new(1);
+        let old = world.serve(ADDRESS, ServerConfig::default());
+        let next = world.serve("elsewhere", ServerConfig::default());
+        let (client, server) = world.connected(config);
+        let asked = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+        world.run_for(SECOND);
+        let Some(Received::Ask(question, _)) = world.recv(server) else { panic!("no ask") };
+        world.command(old, |server, now| server.go_away(now, 20 * SECOND, "elsewhere")).unwrap();
+        world.run_for(100 * MILLISECOND);
+        world.events(client);
+        Scene { world, client, server, old, next, owed: (asked, question) }
+    }
+
+    /// The server answers; gives what reaches the next one.
+    fn moved(&mut self) -> Vec<String> {
+        let Scene { world, client, server, .. } = self;
+        let (asked, question) = self.owed;
+        world.with(*server, |socket, now| socket.reply(now, question, "!".into(), false)).unwrap();
+        world.run_for(100 * MILLISECOND);
+        let answer = world.with(*client, |socket, now| socket.recv_reply(now, asked));
+        assert_eq!(answer, Some(Reply::Answer { message: "!".into(), more: false }));
+        let next = self.next;
+        world.run_until("moved", 5 * SECOND, |world| world.server(next).len() == 1);
+        let next = world.wait_for_peer(*client, 5 * SECOND);
+        world.run_for(SECOND);
+        world.texts(next)
+    }
+}
+
+#[test]
+fn held_messages_take_room_and_can_be_taken_back_or_replaced() {
+    let mut scene = Scene::new();
+    let Scene { world, client, .. } = &mut scene;
+    let client = *client;
+    let send = |world: &mut World, text: &'static str, key: Option<&'static str>| {
+        let options = SendOptions { key: key.map(Into::into), ..SendOptions::default() };
+        world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, text.into(), &options)).unwrap()
+    };
+    let size = |text: &str| text.len() + Config::MESSAGE_OVERHEAD;
+    let held = |world: &World| {
+        let stats = world.socket(client).stats();
+        (stats.send_queue_bytes, stats.send_queue_messages)
+    };
+    assert_eq!(held(world), (0, 0));
+    assert!(world.socket(client).is_confirmed(LaneId::MAIN));
+    let older = send(world, "x=1", Some("x"));
+    let oops = send(world, "oops", None);
+    let ask = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "never mind".into(), None)).unwrap();
+    assert_eq!(held(world), (size("x=1") + size("oops") + size("never mind"), 3));
+    assert!(!world.socket(client).is_confirmed(LaneId::MAIN));
+    let full = world.send(client, "more").unwrap_err().kind;
+    assert_eq!(full, SendErrorKind::Full { buffered: 3, limit: 3, unit: "messages" });
+
+    assert_eq!(world.with(client, |socket, now| socket.cancel_send(now, oops)), Some("oops".into()));
+    assert_eq!(world.with(client, |socket, now| socket.cancel_send(now, oops)), None);
+    world.with(client, |socket, now| socket.cancel_ask(now, ask));
+    let end = world.with(client, |socket, now| socket.recv_reply(now, ask));
+    assert_eq!(end, Some(Reply::Failed(AskError::Cancelled)));
+    assert_eq!(held(world), (size("x=1"), 1));
+    send(world, "x=22", Some("x"));
+    assert!(world.events(client).contains(&Event::Replaced(older)));
+    world.send(client, "last").unwrap();
+    assert_eq!(held(world), (size("x=22") + size("last"), 2));
+    assert_eq!(scene.moved(), ["x=22", "last"]);
+}
+
+#[test]
+fn what_the_server_writes_meanwhile_is_delivered_and_new_lanes_wait() {
+    let mut scene = Scene::new();
+    let Scene { world, client, server, .. } = &mut scene;
+    world.send(*server, "still from the old one").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(*client), ["still from the old one"]);
+    assert!(world.with(*client, |socket, now| socket.open_lane(now, Default::default())).is_err());
+    assert_eq!(scene.moved(), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_goes_away_once() {
+    let mut scene = Scene::new();
+    scene.world.command(scene.old, |server, now| server.go_away(now, SECOND, "nowhere")).unwrap();
+    scene.world.run_for(5 * SECOND);
+    assert_eq!(scene.moved(), Vec::<String>::new());
+    assert!(!scene.world.dials().iter().any(|(.., address)| &**address == "nowhere"));
+}
