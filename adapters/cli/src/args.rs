@@ -41,7 +41,7 @@ A certificate of your own, for `listen --cert cert.pem --key key.pem` and `conne
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Demo(Demo),
-    Sim(Sim),
+    Sim(Box<Sim>),
     Listen(Listen),
     Connect(Connect),
 }

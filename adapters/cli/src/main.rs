@@ -43,7 +43,7 @@ fn run(command: Command) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         match command {
             Command::Demo(args) => demo::run(args, &output, &notes).await,
-            Command::Sim(args) => sim::run(args, &output).await,
+            Command::Sim(args) => sim::run(*args, &output).await,
             Command::Listen(args) => listen::run(args, output, notes.clone()).await,
             Command::Connect(args) => connect::run(args, output, notes.clone()).await,
         }

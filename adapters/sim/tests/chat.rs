@@ -91,7 +91,7 @@ fn enter(world: &mut World, chat: &mut Chat, nicknames: &[&'static str]) -> Vec<
 }
 
 /// Three users talk for two minutes while their links are cut every few seconds.
-fn talk(mut world: World) -> (Vec<Vec<String>>, u64, Result<Trace, Divergence>) {
+fn talk(mut world: World) -> (Vec<Vec<String>>, u64, Result<Trace, Box<Divergence>>) {
     world.serve(ADDRESS, ServerConfig::default());
     let mut chat = Chat::default();
     let users = enter(&mut world, &mut chat, &["ada", "grace", "edsger"]);

@@ -23,7 +23,7 @@ pub use text::TraceError;
 /// use steadfast::{Config, ServerConfig};
 /// use steadfast_sim::{ADDRESS, Trace, World};
 ///
-/// fn run(mut world: World, text: &'static str) -> Result<Trace, steadfast_sim::Divergence> {
+/// fn run(mut world: World, text: &'static str) -> Result<Trace, Box<steadfast_sim::Divergence>> {
 ///     world.serve(ADDRESS, ServerConfig::default());
 ///     let (client, _) = world.connected(Config::default());
 ///     world.send(client, text).expect("room");

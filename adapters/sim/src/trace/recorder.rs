@@ -32,11 +32,11 @@ impl Recorder {
     }
 
     /// What was recorded, when nothing more will come.
-    pub(crate) fn finish(self) -> Result<Trace, Divergence> {
+    pub(crate) fn finish(self) -> Result<Trace, Box<Divergence>> {
         let after = self.trace.entries.len();
         match (self.divergence, self.expected.and_then(|expected| expected.entries.into_iter().nth(after))) {
-            (Some(divergence), _) => Err(divergence),
-            (None, Some(expected)) => Err(Divergence { after, expected: Some(expected), found: None }),
+            (Some(divergence), _) => Err(Box::new(divergence)),
+            (None, Some(expected)) => Err(Box::new(Divergence { after, expected: Some(expected), found: None })),
             (None, None) => Ok(self.trace),
         }
     }

@@ -76,7 +76,7 @@ impl World {
     ///
     /// # Panics
     /// When nothing was to be recorded.
-    pub fn take_trace(&mut self) -> Result<Trace, Divergence> {
+    pub fn take_trace(&mut self) -> Result<Trace, Box<Divergence>> {
         self.observers.recorder.take().expect("a world that records").finish()
     }
 
