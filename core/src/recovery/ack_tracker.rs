@@ -236,6 +236,11 @@ mod tests {
     }
 
     #[test]
+    fn acks_before_their_time_are_saved_up_for() {
+        assert_eq!(Receiver::new().acks_at((0..20).map(|number| 2 * number)), [2, 4, 6, 8, 10, 18, 26, 34]);
+    }
+
+    #[test]
     fn what_only_acknowledges_is_not_acknowledged_but_known() {
         let mut tracker = AckTracker::new(DELAY);
         for number in 0..5 {
