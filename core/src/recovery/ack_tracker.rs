@@ -50,6 +50,8 @@ pub(crate) struct AckTracker {
     max_delay: Duration,
     /// Packets that asked since the last ACK left.
     unacknowledged: u32,
+    /// Whether one that did not ask showed since then that others are missing.
+    gap: bool,
     /// So many of them make an ACK due.
     threshold: u32,
     due: Time,
@@ -67,6 +69,7 @@ impl AckTracker {
             highest_at: Time::ZERO,
             max_delay,
             unacknowledged: 0,
+            gap: false,
             threshold: ACK_EVERY,
             due: Time::MAX,
             urgent: false,
@@ -96,6 +99,7 @@ impl AckTracker {
             self.highest_at = now;
         }
         if asks == Asks::Nothing {
+            self.gap |= number > expected;
             return;
         }
         self.unacknowledged += 1;
@@ -118,9 +122,9 @@ impl AckTracker {
         self.due
     }
 
-    /// Whether an ACK would tell of packets that asked for one: then it goes along with whatever leaves.
+    /// Whether an ACK would tell of packets that asked for one, or of missing ones: then it goes along with whatever leaves.
     pub(crate) fn has_news(&self) -> bool {
-        self.unacknowledged > 0
+        self.unacknowledged > 0 || self.gap
     }
 
     /// For how long the acknowledgement of the highest number was held back.
@@ -143,6 +147,7 @@ impl AckTracker {
         }
         self.urgent = false;
         self.unacknowledged = 0;
+        self.gap = false;
         self.due = Time::MAX;
     }
 }
@@ -231,14 +236,29 @@ mod tests {
     }
 
     #[test]
+    fn acks_before_their_time_are_saved_up_for() {
+        assert_eq!(Receiver::new().acks_at((0..20).map(|number| 2 * number)), [2, 4, 6, 8, 10, 18, 26, 34]);
+    }
+
+    #[test]
     fn what_only_acknowledges_is_not_acknowledged_but_known() {
         let mut tracker = AckTracker::new(DELAY);
-        for number in [0, 1, 5, 9] {
+        for number in 0..5 {
             tracker.on_received(Time::ZERO, number, Asks::Nothing);
         }
         assert!(tracker.due() == Time::MAX && !tracker.has_news());
-        assert!(tracker.is_duplicate(5) && !tracker.is_duplicate(4));
-        assert_eq!(tracker.expected(), 10);
+        assert!(tracker.is_duplicate(4) && !tracker.is_duplicate(5));
+        assert_eq!(tracker.expected(), 5);
+    }
+
+    #[test]
+    fn what_only_acknowledges_may_show_a_gap_of_which_whatever_leaves_tells() {
+        let mut tracker = AckTracker::new(DELAY);
+        tracker.on_received(Time::ZERO, 0, Asks::Nothing);
+        tracker.on_received(Time::ZERO, 2, Asks::Nothing);
+        assert!(tracker.due() == Time::MAX && tracker.has_news());
+        tracker.on_ack_sent();
+        assert!(!tracker.has_news());
     }
 
     #[test]
@@ -282,7 +302,7 @@ mod tests {
                 if !known && asks != Asks::Nothing && waiting.is_none() {
                     waiting = Some(now);
                 }
-                prop_assert_eq!(tracker.has_news(), waiting.is_some());
+                prop_assert!(tracker.has_news() || waiting.is_none());
                 prop_assert!(waiting.map_or(tracker.due() == Time::MAX, |since| tracker.due() <= since + DELAY));
                 prop_assert!(tracker.ranges().flatten().all(|number| naive.contains(&number)));
                 prop_assert_eq!(tracker.ranges().next().map(|range| range.end - 1), naive.last().copied());

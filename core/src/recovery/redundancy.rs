@@ -9,6 +9,10 @@ const GOAL: u64 = 10_000;
 /// Bytes that may be repeated beyond the budget at the beginning and after a quiet time.
 const ALLOWANCE: u64 = 4096;
 
+/// Loss that is assumed of the first packets, of which little can be known yet, in millionths.
+const ASSUMED: u32 = 10_000;
+const FIRST_PACKETS: u32 = 1000;
+
 /// The policy of the interactive profile: spare room in a packet carries again what the packets before it carried, as many of them as the
 /// measured loss asks for, within a budget and never when the path is congested.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -18,6 +22,8 @@ pub(crate) struct Redundancy {
     /// Bytes that may be repeated, in hundredths.
     budget: u64,
     percent: u64,
+    /// Packets with fresh bytes, up to [`FIRST_PACKETS`].
+    packets: u32,
 }
 
 /// What a path is like.
@@ -34,7 +40,7 @@ pub(crate) struct PathView {
 impl Redundancy {
     /// Repeats at most `percent` bytes for a hundred fresh ones.
     pub(crate) fn new(percent: u32) -> Redundancy {
-        Redundancy { fresh: [0; DEPTH], budget: ALLOWANCE * 100, percent: u64::from(percent) }
+        Redundancy { fresh: [0; DEPTH], budget: ALLOWANCE * 100, percent: u64::from(percent), packets: 0 }
     }
 
     /// How many of the last bytes sent before are to be repeated in front of the fresh ones of the next packet, which has `spare` bytes of room beside these.
@@ -42,7 +48,8 @@ impl Redundancy {
         if path.congested {
             return 0;
         }
-        let copies = copies(path).min(DEPTH);
+        let assumed = if self.packets < FIRST_PACKETS { ASSUMED } else { 0 };
+        let copies = copies(path.loss_millionths.max(assumed), path.in_flight_packets);
         let wanted = self.fresh[..copies].iter().sum::<usize>();
         wanted.min(spare).min((self.budget / 100) as usize)
     }
@@ -52,6 +59,7 @@ impl Redundancy {
         if fresh > 0 {
             self.fresh.rotate_right(1);
             self.fresh[0] = fresh;
+            self.packets = (self.packets + 1).min(FIRST_PACKETS);
         }
         let earned = (fresh as u64).saturating_mul(self.percent);
         self.budget = (self.budget + earned).min(ALLOWANCE * 100).saturating_sub(repeated as u64 * 100);
@@ -59,16 +67,15 @@ impl Redundancy {
 }
 
 /// How often a packet is to be repeated, so that few enough wait for a round trip: those that are lost each time, and those behind them.
-fn copies(path: &PathView) -> usize {
-    let mut late = 1_000_000 * (path.in_flight_packets as u64 + 1);
-    let mut copies = 0;
-    loop {
-        late = late * u64::from(path.loss_millionths) / 1_000_000;
-        if late <= GOAL || copies == DEPTH {
+fn copies(loss_millionths: u32, in_flight_packets: usize) -> usize {
+    let mut late = 1_000_000 * (in_flight_packets as u64 + 1);
+    for copies in 0..DEPTH {
+        late = late * u64::from(loss_millionths) / 1_000_000;
+        if late <= GOAL {
             return copies;
         }
-        copies += 1;
     }
+    DEPTH
 }
 
 #[cfg(test)]
@@ -82,7 +89,7 @@ mod tests {
     /// Has sent packets of 200 fresh bytes each.
     fn streaming(percent: u32) -> Redundancy {
         let mut redundancy = Redundancy::new(percent);
-        (0..100).for_each(|_| redundancy.on_sent(200, 0));
+        (0..FIRST_PACKETS).for_each(|_| redundancy.on_sent(200, 0));
         redundancy
     }
 
@@ -90,6 +97,14 @@ mod tests {
     fn packets_are_repeated_as_often_as_the_loss_asks_for() {
         let redundancy = streaming(400);
         assert_eq!([0, 1, 5, 10, 30].map(|loss| redundancy.repeat(&path(loss), 1200)), [0, 200, 400, 600, 800]);
+    }
+
+    #[test]
+    fn the_first_packets_are_repeated_once_before_anything_is_known() {
+        let mut redundancy = Redundancy::new(400);
+        redundancy.on_sent(200, 0);
+        assert_eq!(redundancy.repeat(&path(0), 1200), 200);
+        assert_eq!(redundancy.repeat(&PathView { in_flight_packets: 0, ..path(0) }, 1200), 0);
     }
 
     #[test]

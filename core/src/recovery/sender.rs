@@ -280,7 +280,11 @@ impl<T, C: Controller> Recovery<T, C> {
             let told_from = if count < MIN_ACK_RANGES { 0 } else { told_from };
             (self.told_from, self.acked_end) = (told_from, end);
         }
-        let Some((number, sent, departure)) = newest else { return Ok(()) };
+        let Some((number, sent, departure)) = newest else {
+            // What only acknowledged has arrived, and may have overtaken others.
+            self.detect_losses(now, &mut fate);
+            return Ok(());
+        };
         self.probe_timer.on_ack();
         let mut rtt = None;
         if number >= overtaken.end {

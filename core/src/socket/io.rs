@@ -243,10 +243,11 @@ impl Socket {
         Some(event)
     }
 
-    /// Whether an action or an event is queued: what makes [`Socket::poll_timeout`] due at once, without a look at the
-    /// timers. A [`Socket::send`] or [`Socket::write`] that leaves nothing queued has moved no deadline.
+    /// Whether an action or an event is queued, which makes [`Socket::poll_timeout`] due at once, or packets wait for their
+    /// time on a datagram link. When nothing is, a [`Socket::send`] or [`Socket::write`] has moved no deadline.
     pub fn has_queued(&self) -> bool {
-        self.has_actions() || self.has_events()
+        let is_paced = self.link.as_ref().is_some_and(|link| link.datagram.is_some());
+        self.has_actions() || self.has_events() || is_paced && self.has_output()
     }
 
     pub(crate) fn has_actions(&self) -> bool {
@@ -271,7 +272,7 @@ impl Socket {
     /// When [`Socket::handle_timeout`] is to be called, unless an input comes before. Already due when an action or an
     /// event is queued.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        if self.has_queued() {
+        if self.has_actions() || self.has_events() {
             return Some(Deadline { at: self.now, timer: Timer::Output });
         }
         self.deadline()

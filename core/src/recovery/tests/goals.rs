@@ -8,7 +8,7 @@ use super::network::Conditions;
 use super::oracle::{Prophecy, oracle};
 use super::rival::Rival;
 
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 5;
 const SECOND: u64 = 1_000_000;
 
 /// Transfers one flow for each seed, and asks the oracle.
@@ -70,7 +70,7 @@ fn late_packets_change_little() {
 fn a_steady_stream_is_delivered_as_fast_as_by_an_oracle_with_few_acks() {
     for loss in [0, 1, 5, 10] {
         let usual = Conditions::usual(loss);
-        let transfers = transfers(Workload::stream(30), usual, usual);
+        let transfers = transfers(Workload::stream(20), usual, usual);
         let latency = ratio(&transfers, |path| path.flows[0].latency_p99(), |oracle| oracle.latency_p99);
         assert!(latency <= 1.02, "{latency:.3} of the latency at {loss} % loss");
         for (seed, (_, path)) in transfers.iter().enumerate() {
@@ -82,8 +82,8 @@ fn a_steady_stream_is_delivered_as_fast_as_by_an_oracle_with_few_acks() {
 
 #[test]
 fn redundancy_spares_a_steady_stream_the_round_trips() {
-    let workload = Workload { redundancy: Some(200), ..Workload::stream(30) };
-    for (loss, latency_goal) in [(0, 1.01), (1, 0.42), (5, 0.3)] {
+    let workload = Workload { redundancy: Some(200), ..Workload::stream(20) };
+    for (loss, latency_goal) in [(0, 1.01), (1, 0.38), (5, 0.3)] {
         let usual = Conditions::usual(loss);
         let transfers = transfers(workload, usual, usual);
         let latency = ratio(&transfers, |path| path.flows[0].latency_p99(), |oracle| oracle.latency_p99);
@@ -113,8 +113,8 @@ fn long(start: u64) -> Workload {
 
 #[test]
 fn two_flows_share_a_path_fairly() {
-    for loss in [0, 1, 5] {
-        for lead in [0, 20_000, 200_000, 700_000, 2 * SECOND] {
+    for loss in [0, 5] {
+        for lead in [0, 200_000, 2 * SECOND] {
             let path = together(loss, lead, [Flow::new(long(0), &settings()), Flow::new(long(lead), &settings())]);
             let [first, second] = shares(&path);
             let fairness = (first + second) * (first + second) / (2.0 * (first * first + second * second));
@@ -127,8 +127,8 @@ fn two_flows_share_a_path_fairly() {
 
 #[test]
 fn a_rival_that_heeds_no_loss_keeps_its_part_and_leaves_some() {
-    for loss in [0, 1, 5] {
-        for lead in [0, 200_000, 2 * SECOND] {
+    for loss in [0, 5] {
+        for lead in [0, 2 * SECOND] {
             let rival = |start| Flow::with_controller(long(start), &settings(), Rival::boxed());
             let path = together(loss, lead, [Flow::new(long(0), &settings()), rival(lead)]);
             let [ours, rivals] = shares(&path);

@@ -9,9 +9,9 @@ use crate::recovery::Settings;
 
 const SECOND: u64 = 1_000_000;
 
-/// Transfers what fills so many seconds of the path.
-fn transfer(conditions: Conditions, seconds: u64, settings: &Settings, seed: u64) -> Path {
-    let messages = (conditions.rate * seconds / 8 / MTU) as u32;
+/// Transfers what fills the path for so many milliseconds.
+fn transfer(conditions: Conditions, millis: u64, settings: &Settings, seed: u64) -> Path {
+    let messages = (conditions.rate / 1000 * millis / 8 / MTU) as u32;
     let workload = Workload { messages, ..Workload::bulk() };
     let mut path = Path::new(conditions, conditions, seed, vec![Flow::new(workload, settings)]);
     path.run(600 * SECOND);
@@ -32,16 +32,21 @@ fn path(rate: u64, rtt: u64, queue: u64, loss: u64) -> Conditions {
 
 #[test]
 fn slow_and_fast_short_and_long_paths_are_filled_with_deep_and_shallow_queues() {
-    // Mbit/s, round trip in ms; how much longer than at the path's rate it may take, and what part of the packets may overflow, in percent.
-    for (rate, rtt, longer, overflow) in
-        [(1, 50, 22, 24), (10, 10, 13, 8), (10, 50, 21, 9), (100, 5, 7, 9), (100, 200, 44, 8), (1000, 1, 4, 9)]
-    {
+    // Mbit/s, round trip and time at the path's rate in ms; how much longer it may take, and what part of the packets may overflow, in percent.
+    for (rate, rtt, millis, longer, overflow) in [
+        (1, 50, 4000, 22, 24),
+        (10, 10, 4000, 13, 8),
+        (10, 50, 4000, 21, 9),
+        (100, 5, 1000, 10, 9),
+        (100, 200, 4000, 44, 8),
+        (1000, 1, 500, 8, 9),
+    ] {
         for queue in [10, 25, 100, 400] {
             for loss in [0, 5] {
                 let conditions = path(rate, rtt, queue, loss);
                 let handshake_rtt = Some(Duration::from_millis(rtt));
-                let done = transfer(conditions, 4, &Settings { handshake_rtt, ..settings() }, 1);
-                let least = 4 * SECOND * 100 / (100 - loss) + conditions.delay;
+                let done = transfer(conditions, millis, &Settings { handshake_rtt, ..settings() }, 1);
+                let least = millis * 1000 * 100 / (100 - loss) + conditions.delay;
                 let time = done.flows[0].completion() * 100 / least;
                 assert!(time <= 100 + longer, "{time} % of the time: {conditions:?}");
                 let overflows = done.there.overflows * 100 / done.flows[0].packets;
@@ -60,7 +65,7 @@ fn a_round_trip_that_no_handshake_measured_is_found() {
     for rtt in [1, 50, 200] {
         let conditions = path(100, rtt, 100, 1);
         let known = Settings { handshake_rtt: Some(Duration::from_millis(rtt)), ..settings() };
-        let [known, unknown] = [known, unknown.clone()].map(|settings| transfer(conditions, 2, &settings, 1));
+        let [known, unknown] = [known, unknown.clone()].map(|settings| transfer(conditions, 2000, &settings, 1));
         let [known, unknown] = [known, unknown].map(|path| path.flows[0].completion());
         assert!(unknown <= known + 150_000, "{unknown} us instead of {known} with {rtt} ms");
     }
@@ -72,7 +77,7 @@ fn loss_in_bursts_is_recovered() {
     for burst in [1, 5, 50] {
         for seed in 0..4 {
             let loss = Loss::Bursts { begin: 20_000 / burst, end: 1_000_000 / burst };
-            let done = transfer(Conditions { loss, ..Conditions::usual(0) }, 1, &settings(), seed);
+            let done = transfer(Conditions { loss, ..Conditions::usual(0) }, 1000, &settings(), seed);
             let time = done.flows[0].completion();
             assert!(time <= 1_400_000, "{time} us with bursts of {burst}, seed {seed}");
         }
@@ -83,7 +88,7 @@ fn loss_in_bursts_is_recovered() {
 fn duplicates_and_reordering_are_no_loss() {
     for seed in 0..4 {
         let conditions = Conditions { twice: 100_000, late: (500_000, 3000), ..Conditions::usual(0) };
-        let done = transfer(conditions, 1, &settings(), seed);
+        let done = transfer(conditions, 1000, &settings(), seed);
         let flow = &done.flows[0];
         assert!(flow.duplicates > 0 && flow.completion() <= 1_200_000, "{} us, seed {seed}", flow.completion());
         // While the reorder window grows, and as acknowledgements come twice and late, too.
@@ -96,7 +101,7 @@ fn duplicates_and_reordering_are_no_loss() {
 fn a_fixed_window_keeps_a_private_path_full() {
     let window = Settings { fixed_window: Some(620_000), ..settings() };
     for loss in [0, 5] {
-        let done = transfer(path(100, 50, 100, loss), 2, &window, 1);
+        let done = transfer(path(100, 50, 100, loss), 2000, &window, 1);
         let time = done.flows[0].completion();
         assert!(time <= 2_300_000, "{time} us at {loss} % loss");
         assert_eq!(done.there.overflows, 0);

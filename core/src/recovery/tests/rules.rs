@@ -203,6 +203,18 @@ fn what_only_acknowledges_counts_nowhere_but_uses_a_number() {
 }
 
 #[test]
+fn what_only_acknowledges_shows_by_its_arrival_that_others_are_lost() {
+    let mut sender = Sender::new();
+    sender.send(0);
+    sender.recovery.on_sent_untracked();
+    assert_eq!(sender.ack(RTT + 1, &[1..2]), [(Fate::Lost, 0)]);
+    sender.send(100);
+    sender.recovery.on_sent_untracked();
+    assert_eq!(sender.ack(100 + RTT / 2, &[3..4, 1..2]), [], "it is not known when what only acknowledged left");
+    assert_eq!(sender.time_out(), (at(100 + RTT), vec![(Fate::Lost, 2)]));
+}
+
+#[test]
 fn round_trips_are_measured_from_the_highest_packet_when_it_is_new() {
     let mut sender = Sender::new();
     sender.send_all(0..3);
