@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use steadfast_tokio::{Config, Url, UrlError};
 
 use crate::failure::Failure;
+use crate::sim::Sim;
 
 /// Sockets that outlive their links.
 #[derive(Parser, Debug)]
@@ -41,6 +42,7 @@ A certificate of your own, for `listen --cert cert.pem --key key.pem` and `conne
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Demo(Demo),
+    Sim(Box<Sim>),
     Listen(Listen),
     Connect(Connect),
 }

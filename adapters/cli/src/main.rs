@@ -1,4 +1,5 @@
-//! The command line tool of steadfast: the netcat of its protocol, and a demo that cuts the wire.
+//! The command line tool of steadfast: the netcat of its protocol, a demo that cuts the wire, and a
+//! simulator.
 
 mod args;
 mod connect;
@@ -9,6 +10,7 @@ mod input;
 mod listen;
 mod output;
 mod signals;
+mod sim;
 mod story;
 
 use std::io::{self, Write};
@@ -41,6 +43,7 @@ fn run(command: Command) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         match command {
             Command::Demo(args) => demo::run(args, &output, &notes).await,
+            Command::Sim(args) => sim::run(*args, &output).await,
             Command::Listen(args) => listen::run(args, output, notes.clone()).await,
             Command::Connect(args) => connect::run(args, output, notes.clone()).await,
         }

@@ -31,8 +31,9 @@ pub(crate) struct Credit {
 /// One lane's share.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Window {
-    /// What the lane aims at.
+    /// What the lane aims at, and where in its stream that was last raised.
     target: u64,
+    raised: u64,
     /// How much of the pool stands behind its limit.
     extra: u64,
     /// Whether it is counted among the sharers.
@@ -41,7 +42,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// The credit with which a lane starts.
-    pub(crate) const START: Window = Window { target: BASE, extra: 0, shares: false };
+    pub(crate) const START: Window = Window { target: BASE, raised: 0, extra: 0, shares: false };
 
     /// How much may be consumed before it should be reported without delay.
     pub(crate) fn report_step(&self) -> u64 {
@@ -65,14 +66,17 @@ impl Credit {
         (window, limit)
     }
 
-    /// The new limit of a lane after it consumed; it never falls. A sender that came close to its limit gets a window
-    /// twice as large while the pool lasts; when the pool is nearly used up, nobody gets more than an equal share.
+    /// The new limit of a lane after it consumed; it never falls. A sender that came close to its limit or has used a whole
+    /// window since it last grew gets one twice as large while the pool lasts: how much is on its way on a long path cannot
+    /// be seen from here. When the pool is nearly used up, nobody gets more than an equal share.
     pub(crate) fn advance(&mut self, window: &mut Window, lane: u64, consumed: u64, received: u64, limit: u64) -> u64 {
         if self.holder == Some(lane) {
             return limit;
         }
-        if received.saturating_add(window.target / 2) > limit && limit > 0 {
+        let is_close = received.saturating_add(window.target / 2) > limit && limit > 0;
+        if is_close || consumed.saturating_sub(window.raised) >= window.target {
             window.target = (window.target * 2).min(BASE + self.pool);
+            window.raised = consumed;
         }
         self.count(window, window.target > BASE);
         if self.used > self.pool - self.pool / 8 {
@@ -217,6 +221,18 @@ mod tests {
         assert_eq!(limit, 1000 + BASE, "half of the window is left");
         let limit = credit.advance(&mut window, 2, 1000, limit - BASE / 2 + 1, limit);
         assert_eq!(limit, 1000 + 2 * BASE);
+    }
+
+    #[test]
+    fn a_window_grows_with_what_a_prompt_reader_takes() {
+        let mut credit = Credit::new(&Config::default());
+        let (mut window, mut limit) = credit.main_window();
+        let mut consumed = 0;
+        while consumed < 4 * MAIN_WINDOW {
+            consumed += MAIN_WINDOW / 8;
+            limit = credit.advance(&mut window, 0, consumed, consumed, limit);
+        }
+        assert_eq!(limit - consumed, 4 * MAIN_WINDOW);
     }
 
     #[test]

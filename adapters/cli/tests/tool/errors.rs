@@ -154,7 +154,14 @@ fn a_closed_standard_error_harms_nothing() {
 
 #[test]
 fn help_and_version_are_no_errors() {
-    for args in [&["--help"][..], &["--version"], &["demo", "--help"], &["listen", "--help"], &["connect", "-h"]] {
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["demo", "--help"],
+        &["listen", "--help"],
+        &["connect", "-h"],
+        &["sim", "--help"],
+    ] {
         let ended = Tool::run(args, b"");
         assert_eq!(ended.code, Some(0), "{ended:?}");
         assert!(!ended.stdout.is_empty() && ended.stderr.is_empty(), "{ended:?}");

@@ -5,4 +5,5 @@ mod errors;
 mod harness;
 mod netcat;
 mod readme;
+mod sim;
 mod tls;

@@ -1,0 +1,75 @@
+//! Two sockets over a simulated link: what was measured, and a picture of what happened.
+
+mod args;
+mod picture;
+
+use steadfast_sim::scenario::{Link, Problem, Report, Scenario};
+
+pub(crate) use args::Sim;
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+pub(crate) async fn run(args: Sim, output: &Output) -> Result<(), Failure> {
+    let scenario = args.scenario()?;
+    let outcome = if args.svg.is_some() { scenario.run_recorded() } else { scenario.run() };
+    let outcome = outcome.map_err(Failure::usage)?;
+    let report = outcome.report;
+    if let (Some(path), Some(trace)) = (&args.svg, &outcome.trace) {
+        let picture = picture::draw(&scenario, &report, trace);
+        std::fs::write(path, picture).map_err(|error| Failure::new(format_args!("{}: {error}", path.display())))?;
+    }
+    let text = if args.json { serde_json::to_string(&report).map_err(Failure::new)? } else { for_people(&report) };
+    output.write(format!("{text}\n").into_bytes()).await?;
+    match outcome.problem {
+        Some(problem @ Problem::SessionLost(..)) => Err(Failure::session_lost(problem)),
+        Some(problem) => Err(Failure::new(problem)),
+        None if report.is_clean() => Ok(()),
+        None => Err(Failure::new("messages were lost, doubled or out of order")),
+    }
+}
+
+/// The link in words.
+fn describe(scenario: &Scenario) -> String {
+    let Scenario { rtt, rate, messages, size, seed, .. } = scenario;
+    let kind = match scenario.link {
+        Link::Stream => "stream",
+        Link::Datagram => "datagram",
+    };
+    let mut text = format!("{messages} messages of {size} bytes");
+    match scenario.interval {
+        0 => text += " as fast as possible",
+        interval => text += &format!(" every {interval} µs"),
+    }
+    text += &format!(" over a {kind} link: RTT {rtt} ms, {rate} Mbit/s");
+    for (name, share) in [
+        ("loss", scenario.loss),
+        ("burst loss", scenario.burst_loss),
+        ("reordered", scenario.reorder),
+        ("doubled", scenario.duplicate),
+        ("corrupted", scenario.corrupt),
+    ] {
+        if share > 0.0 {
+            text += &format!(", {} % {name}", (share * 1e4).round() / 100.0);
+        }
+    }
+    if let Some(every) = scenario.cut_every {
+        text += &format!(", cut every {every} ms");
+    }
+    text + &format!(", seed {seed}")
+}
+
+fn for_people(report: &Report) -> String {
+    let Report { delivered, lost, duplicated, reordered, seconds, p50_ms, p99_ms, p999_ms, .. } = report;
+    let Report { payload_bytes, wire_bytes, datagrams, ack_datagrams, retransmitted_bytes, cuts, resumes, .. } = report;
+    let overhead = 100.0 * (*wire_bytes as f64 / (*payload_bytes).max(1) as f64 - 1.0);
+    format!(
+        "\
+messages   {delivered} delivered, {lost} lost, {duplicated} duplicated, {reordered} out of order
+time       {seconds:.3} s from the first write to the last delivery
+latency    {p50_ms:.3} ms (half of all), {p99_ms:.3} ms (99 %), {p999_ms:.3} ms (99.9 %)
+bytes      {payload_bytes} of messages, {wire_bytes} on the wire ({overhead:+.1} %), {retransmitted_bytes} sent again
+datagrams  {datagrams}, {ack_datagrams} of them without message bytes
+link       cut {cuts} times, resumed {resumes} times"
+    )
+}
