@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::time::Time;
 
 /// How long a cookie is good for.
-const LIFETIME: Duration = Duration::from_secs(10);
+pub(super) const LIFETIME: Duration = Duration::from_secs(10);
 const MAC: usize = 16;
 
 /// Makes cookies and knows them again. A cookie is the time at which it was made, and a MAC over it, the handshake's id and the

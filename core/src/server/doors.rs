@@ -1,11 +1,12 @@
 //! Datagram links: addresses from which anything may come (PROTOCOL.md §14.2).
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::cookies::LIFETIME as COOKIE_LIFETIME;
 use super::{Server, SocketId};
 use crate::ids::LinkId;
 use crate::link::{LinkAction, RecvBytes};
@@ -21,6 +22,8 @@ const LINGER: Duration = Duration::from_secs(3);
 pub(super) struct Doors {
     doors: BTreeMap<LinkId, Door>,
     waiting: BTreeSet<(Time, LinkId)>,
+    /// Opens whose sockets have ended of late, and when: a copy of their HELLO may still be under way, with a good cookie.
+    ended: VecDeque<(Time, [u8; 16])>,
 }
 
 /// One of them.
@@ -51,6 +54,21 @@ enum Parted {
 impl Doors {
     pub(super) fn has(&self, link: LinkId) -> bool {
         !self.doors.is_empty() && self.doors.contains_key(&link)
+    }
+
+    /// The socket of this open has ended. The last `most` of them are remembered while their cookies hold.
+    pub(super) fn remember_end(&mut self, now: Time, open_id: [u8; 16], most: usize) {
+        while self.ended.front().is_some_and(|(at, _)| self.ended.len() >= most || now.since(*at) > COOKIE_LIFETIME) {
+            self.ended.pop_front();
+        }
+        if !self.doors.is_empty() {
+            self.ended.push_back((now, open_id));
+        }
+    }
+
+    /// Whether a socket of this open has ended while its cookie held.
+    pub(super) fn has_ended(&self, open_id: &[u8; 16]) -> bool {
+        self.ended.iter().any(|(_, ended)| ended == open_id)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {

@@ -122,6 +122,7 @@ impl Server {
         let Some(change) = self.table.look(id) else { return };
         if let Some(open_id) = change.over {
             self.greetings.forget(open_id);
+            self.doors.remember_end(self.now, open_id, self.config.max_pending);
         }
         while let Some(action) = self.table.next_action(id, self.now) {
             match action {

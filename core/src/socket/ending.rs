@@ -125,6 +125,10 @@ impl Socket {
         if self.ending.is_none() {
             self.violate(ProtocolCode::Unexpected, "CLOSED without CLOSE");
         } else if self.is_client() {
+            // The last reports of lanes may be behind it, or lost.
+            let mut receipts = Vec::new();
+            self.lanes.on_all_done(&mut |id| receipts.push(id));
+            receipts.into_iter().for_each(|id| self.tell(Event::Confirmed(id)));
             self.finish_socket(true);
         } else if let Some(ending) = &mut self.ending {
             ending.peer_drained = true;

@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use steadfast::{CloseReason, Config, Event, LaneId, LaneOptions, Message, Profile, Received, State};
+use steadfast::{CloseReason, Config, Event, LaneId, LaneOptions, Message, Profile, Received, ServerConfig, State};
 
 use world::{CALM, Datagram, World};
 
@@ -49,6 +49,26 @@ fn the_server_keeps_nothing_for_an_open_without_a_cookie() {
         assert!(answered <= received / 3, "{answered} bytes for {received}");
     }
     assert!(world.server.is_empty() && world.socket.is_none());
+}
+
+#[test]
+fn a_flood_of_addresses_makes_room_for_itself_and_not_of_who_has_a_cookie() {
+    let (config, mut server) = (Config::default(), ServerConfig::default());
+    server.max_unknown_links = 10;
+    let mut world = World::with(15, CALM, config, server);
+    world.client.connect(world.now);
+    world.drain();
+    let hello = world.recorded[0].clone();
+    assert!(world.run_until(SECOND, |world| world.recorded.len() == 2));
+    for address in 100..200 {
+        world.arrive(Datagram { address, ..hello.clone() });
+        world.drain();
+        assert!(world.links.len() <= 10);
+    }
+    assert!(!world.links.contains_key(&hello.address), "its link was given up");
+    assert!(world.run_until(Duration::from_millis(250), |world| world.client.state() == State::Ready));
+    world.run_for(20 * SECOND);
+    assert_eq!(world.links.len(), 1, "links of nobody are hung up");
 }
 
 #[test]

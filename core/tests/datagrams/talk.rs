@@ -64,6 +64,8 @@ enum Act {
     Cut,
     Rebind,
     Reconnect,
+    Restart,
+    Copy,
     Blackout(u64),
 }
 
@@ -77,6 +79,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Cut),
         1 => Just(Act::Rebind),
         1 => Just(Act::Reconnect),
+        1 => Just(Act::Restart),
+        1 => Just(Act::Copy),
         1 => (0..3_000_000_u64).prop_map(Act::Blackout),
     ]
 }
@@ -158,6 +162,8 @@ impl Talk {
             Act::Cut => self.world.cut(),
             Act::Rebind => self.world.rebind(),
             Act::Reconnect => self.world.client.reconnect_now(now),
+            Act::Restart => self.world.restart(),
+            Act::Copy => self.world.copy(),
             Act::Blackout(micros) => {
                 let before = self.world.conditions;
                 self.world.conditions.loss = 1000;
@@ -227,5 +233,43 @@ proptest! {
         prop_assert!(client.clean && server.clean, "{:?} {:?}", client, server);
         let lost = |events: &[Event]| events.iter().any(|event| matches!(event, Event::SessionLost(_)));
         prop_assert!(!lost(&talk.world.client_events) && !lost(&talk.world.server_events));
+    }
+
+    #[test]
+    fn what_is_accepted_before_an_abort_has_arrived_or_is_handed_back(
+        seed in any::<u64>(), conditions in conditions(), config in config(),
+        acts in proptest::collection::vec(act(), 1..40), server_aborts in any::<bool>(),
+    ) {
+        let mut world = World::new(seed, conditions, config);
+        world.client.connect(world.now);
+        world.drain();
+        let mut talk = Talk { world, sides: Default::default() };
+        talk.sides[0].open(LaneId::MAIN);
+        talk.sides[1].open(LaneId::MAIN);
+        for act in &acts {
+            talk.act(act)?;
+        }
+        talk.world.conditions = Conditions { loss: conditions.loss.min(100), ..conditions };
+        let (now, reason) = (talk.world.now, CloseReason::app(8, "no more"));
+        // A client that has no answer yet would open another session.
+        if server_aborts && talk.world.socket.is_some() && talk.world.client.session_id().is_some() {
+            talk.world.server_socket().abort(now, reason);
+        } else {
+            talk.world.client.abort(now, reason);
+        }
+        // The server's session may last as long as it is kept for a client that does not come back.
+        talk.run(Duration::from_secs(150))?;
+        let now = talk.world.now;
+        let mut handed_back = [talk.world.client.take_unconfirmed(now).len(), 0];
+        if talk.world.socket.is_some() {
+            handed_back[1] = talk.world.server_socket().take_unconfirmed(now).len();
+        }
+        for side in 0..2 {
+            let written: u64 = talk.sides[side].written.iter().sum();
+            let read: u64 = talk.sides[1 - side].read.iter().sum();
+            prop_assert!(read + handed_back[side] as u64 >= written, "{read} of {written}, {handed_back:?}");
+        }
+        prop_assert!(World::closed(&talk.world.client_events).is_some());
+        prop_assert!(talk.world.socket.is_none() || World::closed(&talk.world.server_events).is_some());
     }
 }

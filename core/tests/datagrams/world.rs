@@ -69,7 +69,7 @@ pub(crate) struct World {
     pub(crate) link: Option<(LinkId, u64)>,
     next: u64,
     /// The server's links by the client's address.
-    links: BTreeMap<u64, LinkId>,
+    pub(crate) links: BTreeMap<u64, LinkId>,
     pub(crate) steps: u64,
 }
 
@@ -153,6 +153,24 @@ impl World {
             self.client.handle_link_down(self.now, link);
         }
         self.drain();
+    }
+
+    /// The client's process is another one, which goes on from what the former one wrote down.
+    pub(crate) fn restart(&mut self) {
+        let snapshot = self.client.snapshot(self.now);
+        let config = Arc::new(self.client.config().clone());
+        self.client = Socket::restore(snapshot, config, self.now);
+        self.link = None;
+        let seed = core::array::from_fn(|_| self.rng.below(256) as u8);
+        self.client.handle_restart(self.now, seed);
+        self.drain();
+    }
+
+    /// Both machines are written down and read again, links and all.
+    pub(crate) fn copy(&mut self) {
+        let config = Arc::new(self.client.config().clone());
+        self.client = Socket::restore(self.client.snapshot(self.now), config, self.now);
+        self.server = self.server.clone();
     }
 
     /// The client's datagrams come from another address from now on, which it does not notice.

@@ -93,8 +93,22 @@ impl Lanes {
         let agreed = self.with_send(number, |send| send.on_report(sent, sent, sent, confirmed).is_ok());
         if let Some(lane) = self.others.get_mut(&number) {
             lane.reported = lane.recv.consumed();
+            lane.to_report = false;
         }
         agreed == Some(true)
+    }
+
+    /// The peer says that everything has ended there: what was finished here in both directions is confirmed.
+    pub(crate) fn on_all_done(&mut self, confirmed: &mut impl FnMut(SendId)) {
+        if self.main.send.is_finishing() && self.main.recv.is_finished() {
+            let sent = self.main.send.sent();
+            self.with_send(MAIN, |send| send.on_report(sent, sent, sent, confirmed).is_ok());
+        }
+        let numbers: Vec<u64> = self.others.keys().copied().collect();
+        for number in numbers {
+            self.on_done(number, confirmed);
+            self.sweep(number);
+        }
     }
 
     /// A new link: what was in flight to the peer is sent again from where it was last known to have received.
