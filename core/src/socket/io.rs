@@ -243,11 +243,11 @@ impl Socket {
         Some(event)
     }
 
-    /// Whether an action or an event is queued, which makes [`Socket::poll_timeout`] due at once, or packets wait for their
-    /// time on a datagram link. When nothing is, a [`Socket::send`] or [`Socket::write`] has moved no deadline.
+    /// Whether an action or an event is queued, which makes [`Socket::poll_timeout`] due at once, or packets may wait for
+    /// their time, as on a datagram link. If not, a [`Socket::send`] or [`Socket::write`] has moved no deadline.
     pub fn has_queued(&self) -> bool {
         let is_paced = self.link.as_ref().is_some_and(|link| link.datagram.is_some());
-        self.has_actions() || self.has_events() || is_paced && self.has_output()
+        self.has_actions() || self.has_events() || is_paced
     }
 
     pub(crate) fn has_actions(&self) -> bool {

@@ -87,6 +87,8 @@ impl Greeting {
         self.cookie = Bytes::copy_from_slice(cookie);
         if is_first {
             self.next = 0;
+            // The round trip that counts begins with the HELLO that is answered.
+            self.left_at = None;
         }
     }
 
