@@ -69,6 +69,11 @@ pub struct Config {
     /// Server: how long a session outlives its last link. Default 2 min.
     pub retention: Duration,
 
+    /// Datagram links: how much may be in flight, and how fast it leaves.
+    pub congestion: Congestion,
+    /// Datagram links: what matters more, bytes or time.
+    pub profile: Profile,
+
     /// Nothing leaves before it was committed: see [`Socket::stage`](crate::Socket::stage). Default false.
     pub durable: bool,
 }
@@ -81,6 +86,35 @@ pub enum OnLoss {
     Close,
     /// A new incarnation opens with empty buffers once the application has taken what was unconfirmed.
     Reopen,
+}
+
+/// Who decides how much may be in flight on a datagram link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Congestion {
+    /// A controller that follows the rate at which the path delivers, and paces: for paths that are shared with others.
+    #[default]
+    RateBased,
+    /// A constant, without pacing: for a private fabric of which the capacity is known.
+    FixedWindow {
+        /// How many bytes may be in flight. 2,400 to 1 GiB.
+        bytes: usize,
+    },
+}
+
+/// What a datagram link is used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Profile {
+    /// Nothing is sent twice without need.
+    #[default]
+    Bulk,
+    /// What is not acknowledged yet is repeated in the spare room of the packets that follow, as often as the measured loss asks
+    /// for and never when the path is congested: most losses then cost no round trip.
+    Interactive {
+        /// How many bytes are repeated at most for 100 new ones. 1 to 1,000.
+        redundancy: u32,
+    },
 }
 
 impl Config {
@@ -111,6 +145,8 @@ impl Default for Config {
             redial_max: Duration::from_secs(10),
             on_loss: OnLoss::Close,
             retention: Duration::from_secs(120),
+            congestion: Congestion::RateBased,
+            profile: Profile::Bulk,
             durable: false,
         }
     }
@@ -178,6 +214,12 @@ impl Config {
                 "at least {least} (max_message + max_headers + 1 KiB + 8 KiB × (2 × max_lanes + 2)), at most 1 TiB"
             );
             return Err(ConfigError::new("receive_buffer", &self.receive_buffer, &rule));
+        }
+        if let Congestion::FixedWindow { bytes } = self.congestion {
+            rule("congestion.bytes", bytes as u64, 2400..=1 << 30, "2,400 bytes to 1 GiB")?;
+        }
+        if let Profile::Interactive { redundancy } = self.profile {
+            rule("profile.redundancy", redundancy.into(), 1..=1000, "1 to 1,000")?;
         }
         rule("max_open_asks", self.max_open_asks as u64, 1..=u64::MAX, "at least 1")?;
         time_rule("silence", self.silence, MILLISECOND * 10..=MILLISECOND * u32::MAX, "10 ms to 49 days")?;
@@ -260,6 +302,14 @@ mod tests {
             ),
             (complaint(|config| config.socket.receive_buffer = 1), "receive_buffer is 1: it must be at least ".into()),
             (complaint(|config| config.socket.redial_max = Duration::ZERO), "redial_max is 0ns: ".into()),
+            (
+                complaint(|config| config.socket.congestion = Congestion::FixedWindow { bytes: 1000 }),
+                "congestion.bytes is 1000: it must be 2,400 bytes to 1 GiB".into(),
+            ),
+            (
+                complaint(|config| config.socket.profile = Profile::Interactive { redundancy: 0 }),
+                "profile.redundancy is 0: it must be 1 to 1,000".into(),
+            ),
             (complaint(|config| config.hello_timeout = Duration::ZERO), "hello_timeout is 0ns: ".into()),
             (complaint(|config| config.max_sockets = 0), "max_sockets is 0: ".into()),
         ] {

@@ -63,6 +63,16 @@ impl MacKey {
     }
 }
 
+/// What the connection id of a datagram link comes from: the first bytes of a keyed hash (PROTOCOL.md §14.1).
+pub(crate) fn connection_id(secret: &[u8; 32], epoch: u64, from_server: bool) -> [u8; 8] {
+    let key = blake3::derive_key("steadfast 1 connection id", secret);
+    let mut hasher = blake3::Hasher::new_keyed(&key);
+    hasher.update(&epoch.to_le_bytes()).update(&[u8::from(from_server)]);
+    let mut id = [0; 8];
+    hasher.finalize_xof().fill(&mut id);
+    id
+}
+
 impl fmt::Debug for MacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MacKey(..)")

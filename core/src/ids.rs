@@ -14,6 +14,11 @@ pub struct LinkId(pub u64);
 pub enum LinkKind {
     /// Ordered and lossless while it lives: TCP, TLS, Unix sockets, WebSocket.
     Stream,
+    /// Carries datagrams that may be lost, doubled, reordered or corrupted: UDP, subjects of a fabric.
+    Datagram {
+        /// The largest datagram that this side sends, in bytes. A link with less than 1,200 is hung up.
+        mtu: u16,
+    },
 }
 
 /// Which life of the socket: it grows by one when the peer has lost the session and a new one takes its place.

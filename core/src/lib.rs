@@ -110,6 +110,7 @@ mod ids;
 mod lane;
 mod link;
 mod message;
+mod recovery;
 mod server;
 mod socket;
 mod sparse;
@@ -118,7 +119,9 @@ mod wire;
 
 pub use bytes::Bytes;
 pub use code::{CloseReason, Code, MAX_REASON, ProtocolCode};
-pub use config::{Config, MAX_ADDRESS, MAX_AUTH, MAX_LANES, MAX_MESSAGE, MAX_NAME, OnLoss, ServerConfig};
+pub use config::{
+    Config, Congestion, MAX_ADDRESS, MAX_AUTH, MAX_LANES, MAX_MESSAGE, MAX_NAME, OnLoss, Profile, ServerConfig,
+};
 pub use error::{ConfigError, LaneError, OpenGone, SendError, SendErrorKind};
 pub use event::{Closed, Event, GoingAway, LinkLoss, SessionLost};
 pub use ids::{AskId, AskRef, Incarnation, LaneId, LinkId, LinkKind, SendId, SessionId};

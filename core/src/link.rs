@@ -191,6 +191,8 @@ pub enum Timer {
     Close,
     /// The end of a session whose client is away, or of what is kept of an ended one.
     Retention,
+    /// A datagram link: a packet is lost, missed or may leave.
+    Recovery,
     /// A link has not said in time who it is, or nobody has decided about an open.
     Open,
 }

@@ -1,22 +1,30 @@
 //! Getting a listening socket.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::BindError;
 use crate::runtime::{Listening, Runtime};
+use crate::udp;
 use crate::url::Url;
 
 /// How many links may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// A listening socket, the address at which it listens, and what has to be undone in the end.
+/// A listening socket and the address at which it listens.
 pub(crate) struct Bound {
-    pub(crate) listening: Listening,
+    pub(crate) socket: BoundSocket,
     pub(crate) url: Url,
-    pub(crate) claim: Claim,
+}
+
+/// A listening socket.
+pub(crate) enum BoundSocket {
+    /// Accepts links; and what has to be undone in the end.
+    Stream(Listening, Claim),
+    /// Carries all its links.
+    Udp(UdpSocket),
 }
 
 /// Listens at an address.
@@ -24,28 +32,35 @@ pub(crate) async fn bind<R: Runtime>(runtime: &R, url: &Url) -> Result<Bound, Bi
     let refused = |source| BindError::Bind { url: url.to_string(), source };
     match url {
         Url::Unix(path) => bind_unix(path).map_err(refused),
-        Url::Tcp { host, port } | Url::Tls { host, port } => {
+        Url::Tcp { host, port } | Url::Tls { host, port } | Url::Udp { host, port } => {
             let unknown = |source| BindError::Resolve { url: url.to_string(), source };
             let addresses = runtime.resolve(host, *port).await.map_err(unknown)?;
-            bind_tcp(url, &addresses).map_err(refused)
+            bind_host(url, &addresses).map_err(refused)
         }
     }
 }
 
 /// The first of the addresses that the system gives.
-fn bind_tcp(url: &Url, addresses: &[SocketAddr]) -> io::Result<Bound> {
+fn bind_host(url: &Url, addresses: &[SocketAddr]) -> io::Result<Bound> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {
-        match listen_tcp(*address) {
-            Ok(listener) => {
-                let port = listener.local_addr()?.port();
-                let url = url.with_port(port);
-                return Ok(Bound { listening: Listening::Tcp(listener), url, claim: Claim::default() });
-            }
+        match bind_address(url, *address) {
+            Ok((socket, address)) => return Ok(Bound { socket, url: url.with_port(address.port()) }),
             Err(error) => failed = error,
         }
     }
     Err(failed)
+}
+
+fn bind_address(url: &Url, address: SocketAddr) -> io::Result<(BoundSocket, SocketAddr)> {
+    if let Url::Udp { .. } = url {
+        let socket = udp::bind(address)?;
+        let address = socket.local_addr()?;
+        return Ok((BoundSocket::Udp(socket), address));
+    }
+    let listener = listen_tcp(address)?;
+    let address = listener.local_addr()?;
+    Ok((BoundSocket::Stream(Listening::Tcp(listener), Claim::default()), address))
 }
 
 fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -100,7 +115,7 @@ fn bind_unix(path: &std::path::Path) -> io::Result<Bound> {
     };
     let claim = Claim { file: Some((path.to_owned(), file_id(path)?)) };
     listener.set_nonblocking(true)?;
-    Ok(Bound { listening: Listening::Unix(listener), url: Url::Unix(path.to_owned()), claim })
+    Ok(Bound { socket: BoundSocket::Stream(Listening::Unix(listener), claim), url: Url::Unix(path.to_owned()) })
 }
 
 /// Whether a socket's file was left behind by a process that is gone.

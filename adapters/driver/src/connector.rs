@@ -15,6 +15,7 @@ use crate::random;
 use crate::runtime::Runtime;
 use crate::socket::Socket;
 use crate::tls::TlsClient;
+use crate::udp::DEFAULT_MTU;
 use crate::url::Url;
 
 /// Makes client sockets.
@@ -24,17 +25,19 @@ pub struct Connector<R> {
     config: Config,
     auth: Bytes,
     tls: TlsClient,
+    mtu: u16,
     runtime: PhantomData<fn() -> R>,
 }
 
 impl<R: Runtime> Connector<R> {
-    /// To this address: `tcp://host:port`, `tls://host:port` or `unix:/path`.
+    /// To this address: `tcp://host:port`, `tls://host:port`, `udp://host:port` or `unix:/path`.
     pub fn new(url: impl Into<String>) -> Connector<R> {
         Connector {
             addresses: vec![url.into()],
             config: Config::default(),
             auth: Bytes::new(),
             tls: TlsClient::default(),
+            mtu: DEFAULT_MTU,
             runtime: PhantomData,
         }
     }
@@ -63,6 +66,13 @@ impl<R: Runtime> Connector<R> {
         self
     }
 
+    /// The largest datagram to send to `udp://` addresses, in bytes, without the headers of UDP and IP. Nothing finds out
+    /// what the path carries: more than that is lost. Default and least: 1,200, which every path carries that carries QUIC.
+    pub fn mtu(mut self, mtu: u16) -> Connector<R> {
+        self.mtu = mtu.max(DEFAULT_MTU);
+        self
+    }
+
     /// A socket that is connecting. Whether a server can be reached shows in its states and in
     /// [`Changes`](crate::Changes).
     ///
@@ -80,7 +90,7 @@ impl<R: Runtime> Connector<R> {
         let mut machine = Machine::new(Arc::new(self.config), addresses, self.auth, random::seed()?, now)?;
         machine.connect(now);
         let client = Client::new(machine, clock);
-        let driver = Driver::new(client.clone(), Dialler::new(runtime.clone(), self.tls, urls));
+        let driver = Driver::new(client.clone(), Dialler::new(runtime.clone(), self.tls, urls, self.mtu));
         runtime.spawn(driver);
         Ok(Socket::new(Handle::of_client(client)))
     }

@@ -4,19 +4,22 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::link::Wire;
+use crate::any_link::AnyLink;
+use crate::link::{LinkIo, Wire};
 use crate::runtime::{Endpoint, Runtime, Timer};
 use crate::tls::{CertificateRefused, TlsClient, TlsStream};
+use crate::udp::UdpLink;
 use crate::url::Url;
 
 /// How long one address of a host may take before the next one is tried beside it (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A link, or for people why there is none.
-pub(crate) type Dialled<R> = Result<Wire<<R as Runtime>::Link>, String>;
+pub(crate) type Dialled<R> = Result<AnyLink<R>, String>;
 
 /// Dials addresses.
 #[derive(Clone)]
@@ -26,11 +29,14 @@ pub(crate) struct Dialler<R> {
     /// What the application named. A server can send a client elsewhere, but not to another kind of address: not from
     /// TLS to plain TCP, not to the client's own Unix sockets.
     named: Arc<[Url]>,
+    mtu: u16,
+    udp_dials: Arc<AtomicUsize>,
 }
 
 impl<R: Runtime> Dialler<R> {
-    pub(crate) fn new(runtime: R, tls: TlsClient, named: Vec<Url>) -> Dialler<R> {
-        Dialler { runtime, tls, named: named.into() }
+    /// `mtu` is the largest UDP datagram to send.
+    pub(crate) fn new(runtime: R, tls: TlsClient, named: Vec<Url>, mtu: u16) -> Dialler<R> {
+        Dialler { runtime, tls, named: named.into(), mtu, udp_dials: Arc::default() }
     }
 
     pub(crate) fn runtime(&self) -> &R {
@@ -43,10 +49,13 @@ impl<R: Runtime> Dialler<R> {
         if !self.named.iter().any(|named| named.is_same_kind(&url)) {
             return Err(format!("the server sent this client to `{url}`, an address of another kind than its own"));
         }
+        let stream = |wire| AnyLink::Stream(LinkIo::new(wire));
+        let plain = |link| stream(Wire::Plain(link));
         let result = match &url {
-            Url::Unix(path) => self.runtime.dial(&Endpoint::Unix(path.clone())).await.map(Wire::Plain),
-            Url::Tcp { host, port } => self.dial_host(host, *port).await.map(Wire::Plain),
-            Url::Tls { host, port } => self.dial_tls(host, *port).await,
+            Url::Unix(path) => self.runtime.dial(&Endpoint::Unix(path.clone())).await.map(plain),
+            Url::Tcp { host, port } => self.dial_host(host, *port).await.map(plain),
+            Url::Tls { host, port } => self.dial_tls(host, *port).await.map(stream),
+            Url::Udp { host, port } => self.dial_udp(host, *port).await.map(AnyLink::Udp),
         };
         result.map_err(|error| match error.get_ref() {
             Some(refused) if refused.is::<CertificateRefused>() => refused.to_string(),
@@ -58,6 +67,15 @@ impl<R: Runtime> Dialler<R> {
         let link = self.dial_host(host, port).await?;
         let stream = TlsStream::connect(link, &self.tls, host).await?;
         Ok(Wire::Tls(Box::new(stream)))
+    }
+
+    /// One address of the host, another one each time: only an answer would tell whether somebody is there.
+    async fn dial_udp(&self, host: &str, port: u16) -> io::Result<UdpLink<R::Datagrams>> {
+        let addresses = self.runtime.resolve(host, port).await?;
+        let turn = self.udp_dials.fetch_add(1, Ordering::Relaxed);
+        let address = addresses.get(turn % addresses.len().max(1));
+        let address = address.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host has no address"))?;
+        UdpLink::connect(&self.runtime, *address, self.mtu)
     }
 
     /// The first address of the host that answers. They are tried in turn; one that is slow does not hold up the next.

@@ -5,12 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use steadfast::{LinkAction, LinkId, LinkKind};
+use steadfast::{LinkAction, LinkId};
 
 use crate::alarm::Alarm;
+use crate::any_link::AnyLink;
 use crate::client::Client;
 use crate::dial::{Dialled, Dialler};
-use crate::link::LinkIo;
 use crate::runtime::Runtime;
 
 /// Drives one client socket to its end. It is a task of its own, so that a close gets out even when nobody waits for it.
@@ -18,7 +18,7 @@ pub(crate) struct Driver<R: Runtime> {
     client: Arc<Client>,
     dialler: Dialler<R>,
     dial: Option<Pin<Box<dyn Future<Output = Dialled<R>> + Send>>>,
-    link: Option<(LinkId, LinkIo<R::Link>)>,
+    link: Option<(LinkId, AnyLink<R>)>,
     alarm: Alarm<R::Timer>,
     actions: Vec<LinkAction>,
     last_link: u64,
@@ -65,11 +65,11 @@ impl<R: Runtime> Driver<R> {
         self.dial = None;
         let Driver { client, actions, .. } = self;
         match dialled {
-            Ok(wire) => {
+            Ok(link) => {
                 self.last_link += 1;
-                let id = LinkId(self.last_link);
-                self.link = Some((id, LinkIo::new(wire)));
-                client.input(actions, |machine, now| machine.handle_link_up(now, id, LinkKind::Stream));
+                let (id, kind) = (LinkId(self.last_link), link.kind());
+                self.link = Some((id, link));
+                client.input(actions, |machine, now| machine.handle_link_up(now, id, kind));
             }
             Err(reason) => client.input(actions, |machine, now| machine.handle_dial_failed(now, &reason)),
         }

@@ -6,6 +6,7 @@
 //! Every future is cancellation-safe, and its documentation says what that means for it.
 
 mod alarm;
+mod any_link;
 mod ask;
 mod bind;
 mod buffer;
@@ -29,6 +30,7 @@ mod server;
 mod signals;
 mod socket;
 mod tls;
+mod udp;
 mod url;
 mod wait;
 mod wait_list;

@@ -11,15 +11,16 @@ use steadfast::{RecvBytes, Transmit};
 use crate::buffer::{self, READ_BUFFER};
 use crate::runtime::{Link, Timer};
 use crate::tls::TlsStream;
+use crate::udp::Outbox;
 
 /// How much is taken from the machine for one write, in bytes: what has been taken can no longer be overtaken.
 const BATCH: usize = 64 * 1024;
 /// How many slices go into one write.
 const SLICES: usize = 64;
 /// How many writes or reads a task does before it lets others run.
-const TURNS: usize = 16;
+pub(crate) const TURNS: usize = 16;
 /// How long a link that was hung up may take to write what remains.
-const LAST_WRITES: Duration = Duration::from_secs(5);
+pub(crate) const LAST_WRITES: Duration = Duration::from_secs(5);
 /// How long the peer may take to hang up, too.
 const LAST_READS: Duration = Duration::from_millis(500);
 
@@ -77,8 +78,18 @@ impl Batch {
         false
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.transmits.is_empty()
+    }
+
+    /// Moves datagrams to an outbox, as many as leave together.
+    pub(crate) fn pour(&mut self, outbox: &mut Outbox, max_joined: usize) {
+        while let Some(datagram) = self.transmits.pop_front() {
+            if let Err(datagram) = outbox.push(datagram, max_joined) {
+                self.transmits.push_front(datagram);
+                break;
+            }
+        }
     }
 
     fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {

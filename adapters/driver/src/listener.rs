@@ -7,14 +7,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast::{CloseReason, ConfigError, OpenGone, OpenRequest, Server as Machine, ServerConfig};
 
-use crate::bind::{self, Bound};
+use crate::bind::{self, Bound, BoundSocket};
 use crate::error::BindError;
 use crate::handle::CachedClock;
 use crate::random;
 use crate::runtime::Runtime;
-use crate::server::{Server, ServerTask};
+use crate::server::{Entrance, Server, ServerTask};
 use crate::socket::Socket;
 use crate::tls::TlsServer;
+use crate::udp::{DEFAULT_MTU, UdpDoors};
 use crate::url::Url;
 
 /// Accepts sockets at one address. Dropping it closes: all its sockets are closed in the background, new ones are
@@ -32,11 +33,12 @@ pub struct ListenerBuilder<R> {
     url: String,
     config: ServerConfig,
     tls: Option<TlsServer>,
+    mtu: u16,
     runtime: PhantomData<fn() -> R>,
 }
 
 impl<R: Runtime> Listener<R> {
-    /// Listens at `tcp://host:port` or `unix:/path`, with the default configuration. Port 0 is a free one: see
+    /// Listens at `tcp://host:port`, `udp://host:port` or `unix:/path`, with the default configuration. Port 0 is a free one: see
     /// [`local_url`](Listener::local_url). Cancellation-safe: when dropped, nothing is bound.
     ///
     /// # Errors
@@ -45,9 +47,15 @@ impl<R: Runtime> Listener<R> {
         Listener::builder(url).bind().await
     }
 
-    /// Listens at `tcp://host:port`, `tls://host:port` or `unix:/path`, configured further.
+    /// Listens at `tcp://host:port`, `tls://host:port`, `udp://host:port` or `unix:/path`, configured further.
     pub fn builder(url: impl Into<String>) -> ListenerBuilder<R> {
-        ListenerBuilder { url: url.into(), config: ServerConfig::default(), tls: None, runtime: PhantomData }
+        ListenerBuilder {
+            url: url.into(),
+            config: ServerConfig::default(),
+            tls: None,
+            mtu: DEFAULT_MTU,
+            runtime: PhantomData,
+        }
     }
 }
 
@@ -61,6 +69,12 @@ impl<R: Runtime> ListenerBuilder<R> {
     /// The certificate for a `tls://` address, which needs one.
     pub fn tls(mut self, tls: TlsServer) -> ListenerBuilder<R> {
         self.tls = Some(tls);
+        self
+    }
+
+    /// The largest datagram to send from a `udp://` address, as [`Connector::mtu`](crate::Connector::mtu) says.
+    pub fn mtu(mut self, mtu: u16) -> ListenerBuilder<R> {
+        self.mtu = mtu.max(DEFAULT_MTU);
         self
     }
 
@@ -79,10 +93,17 @@ impl<R: Runtime> ListenerBuilder<R> {
         let mut clock = CachedClock::new();
         let machine = Machine::new(Arc::new(self.config), random::seed()?, clock.read())?;
         let refused = |source| BindError::Bind { url: self.url.clone(), source };
-        let Bound { listening, url, claim } = bind::bind(&runtime, &url).await?;
-        let acceptor = runtime.accept(listening).map_err(refused)?;
+        let Bound { socket, url } = bind::bind(&runtime, &url).await?;
+        let entrance = match socket {
+            BoundSocket::Stream(listening, claim) => {
+                runtime.accept(listening).map(|acceptor| Entrance::Stream { acceptor, claim, tls })
+            }
+            BoundSocket::Udp(socket) => {
+                UdpDoors::new(&runtime, socket, self.mtu).map(|doors| Entrance::Udp(Box::new(doors)))
+            }
+        };
         let server = Server::new(machine, clock);
-        runtime.spawn(ServerTask::new(server.clone(), runtime.clone(), acceptor, claim, tls));
+        runtime.spawn(ServerTask::new(server.clone(), runtime.clone(), entrance.map_err(refused)?));
         Ok(Listener { server, url, runtime: PhantomData })
     }
 }

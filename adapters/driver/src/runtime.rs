@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -26,6 +26,8 @@ pub trait Runtime: Clone + fmt::Debug + Send + Sync + 'static {
     type Link: Link;
     /// A listening socket.
     type Acceptor: Acceptor<Link = Self::Link>;
+    /// A UDP socket.
+    type Datagrams: Datagrams;
     /// A timer.
     type Timer: Timer;
 
@@ -47,6 +49,12 @@ pub trait Runtime: Clone + fmt::Debug + Send + Sync + 'static {
     /// What the runtime's reactor refuses.
     fn accept(&self, listener: Listening) -> io::Result<Self::Acceptor>;
 
+    /// Takes over a UDP socket that is in non-blocking mode.
+    ///
+    /// # Errors
+    /// What the runtime's reactor refuses.
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<Self::Datagrams>;
+
     /// A timer that is not set.
     fn timer(&self) -> Self::Timer;
 
@@ -65,6 +73,28 @@ pub trait Link: Send + Unpin + 'static {
 
     /// Ends this side's direction: the peer reads to the end of what was written.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// A UDP socket, on which the driver does its own calls of the system.
+pub trait Datagrams: Send + Unpin + 'static {
+    /// Gives the socket to `look`.
+    fn with<T>(&self, look: impl FnOnce(&SockRef<'_>) -> T) -> T;
+
+    /// Makes the attempt to receive until it does not answer [`WouldBlock`](io::ErrorKind::WouldBlock); between, the
+    /// task waits until something has arrived.
+    fn poll_recv<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        attempt: impl FnMut(&SockRef<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>>;
+
+    /// Makes the attempt to send until it does not answer [`WouldBlock`](io::ErrorKind::WouldBlock); between, the task
+    /// waits until the system has room.
+    fn poll_send<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        attempt: impl FnMut(&SockRef<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>>;
 }
 
 /// A listening socket.

@@ -1,4 +1,4 @@
-//! Addresses as people write them: `tcp://host:port`, `tls://host:port`, `unix:/path`.
+//! Addresses as people write them: `tcp://host:port`, `tls://host:port`, `udp://host:port`, `unix:/path`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,6 +23,13 @@ pub enum Url {
         /// The port.
         port: u16,
     },
+    /// `udp://host:port`: UDP without encryption.
+    Udp {
+        /// A name or an address; an IPv6 address stands without its brackets here.
+        host: String,
+        /// The port.
+        port: u16,
+    },
     /// `unix:/path`: a Unix socket in the file system.
     Unix(PathBuf),
 }
@@ -41,10 +48,10 @@ pub struct UrlError {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum UrlProblem {
     /// There is no scheme.
-    #[error("it must begin with tcp://, tls:// or unix:")]
+    #[error("it must begin with tcp://, tls://, udp:// or unix:")]
     NoScheme,
     /// The scheme is none that is known.
-    #[error("the scheme `{0}` is not known: tcp, tls and unix are")]
+    #[error("the scheme `{0}` is not known: tcp, tls, udp and unix are")]
     UnknownScheme(String),
     /// There is no host.
     #[error("the host is missing")]
@@ -81,7 +88,7 @@ impl Url {
 
     /// Whether it is an address that can be dialled: port 0 is a listener's wish for any free one.
     pub(crate) fn is_dialable(&self) -> bool {
-        !matches!(self, Url::Tcp { port: 0, .. } | Url::Tls { port: 0, .. })
+        !matches!(self, Url::Tcp { port: 0, .. } | Url::Tls { port: 0, .. } | Url::Udp { port: 0, .. })
     }
 
     /// The same address with another port.
@@ -89,6 +96,7 @@ impl Url {
         match self.clone() {
             Url::Tcp { host, .. } => Url::Tcp { host, port },
             Url::Tls { host, .. } => Url::Tls { host, port },
+            Url::Udp { host, .. } => Url::Udp { host, port },
             unix @ Url::Unix(_) => unix,
         }
     }
@@ -98,6 +106,7 @@ impl Url {
         match &*scheme.to_ascii_lowercase() {
             "tcp" => authority(rest).map(|(host, port)| Url::Tcp { host, port }),
             "tls" => authority(rest).map(|(host, port)| Url::Tls { host, port }),
+            "udp" => authority(rest).map(|(host, port)| Url::Udp { host, port }),
             "unix" if cfg!(not(unix)) => Err(UrlProblem::Unsupported),
             "unix" => match rest.strip_prefix("//").unwrap_or(rest) {
                 "" => Err(UrlProblem::NoPath),
@@ -149,6 +158,7 @@ impl fmt::Display for Url {
         let (scheme, host, port) = match self {
             Url::Tcp { host, port } => ("tcp", host, port),
             Url::Tls { host, port } => ("tls", host, port),
+            Url::Udp { host, port } => ("udp", host, port),
             Url::Unix(path) => return write!(f, "unix:{}", path.display()),
         };
         if host.contains(':') { write!(f, "{scheme}://[{host}]:{port}") } else { write!(f, "{scheme}://{host}:{port}") }
@@ -161,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_scheme_is_read_and_written_alike() {
-        for url in ["tcp://example.org:7000", "tls://[::1]:0", "tcp://127.0.0.1:65535"] {
+        for url in ["tcp://example.org:7000", "tls://[::1]:0", "udp://[::1]:9", "tcp://127.0.0.1:65535"] {
             assert_eq!(url.parse::<Url>().unwrap().to_string(), url);
         }
         assert_eq!("tcp://a:1/".parse(), Ok(Url::Tcp { host: "a".into(), port: 1 }));
@@ -177,7 +187,9 @@ mod tests {
 
     #[test]
     fn port_0_cannot_be_dialled() {
-        for (url, is_dialable) in [("tcp://a:0", false), ("tls://[::1]:0", false), ("tls://a:1", true)] {
+        for (url, is_dialable) in
+            [("tcp://a:0", false), ("tls://[::1]:0", false), ("udp://a:0", false), ("tls://a:1", true)]
+        {
             assert_eq!(url.parse::<Url>().unwrap().is_dialable(), is_dialable, "{url}");
         }
     }

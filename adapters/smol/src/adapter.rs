@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::Pin;
@@ -12,6 +12,8 @@ use std::time::Duration;
 use smol::{Async, Timer as Sleep};
 use steadfast_driver::runtime::{Acceptor, Endpoint, Link, Listening, NoRuntime, Runtime, Timer, tune_tcp};
 
+use crate::udp::SmolDatagrams;
+
 /// smol's global executor.
 #[derive(Clone, Copy, Debug)]
 pub struct Smol;
@@ -19,6 +21,7 @@ pub struct Smol;
 impl Runtime for Smol {
     type Link = SmolLink;
     type Acceptor = SmolAcceptor;
+    type Datagrams = SmolDatagrams;
     type Timer = SmolTimer;
 
     fn current() -> Result<Smol, NoRuntime> {
@@ -45,6 +48,10 @@ impl Runtime for Smol {
             #[cfg(unix)]
             Listening::Unix(listener) => Async::new_nonblocking(listener).map(SmolAcceptor::Unix),
         }
+    }
+
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<SmolDatagrams> {
+        SmolDatagrams::new(socket)
     }
 
     fn timer(&self) -> SmolTimer {
@@ -104,7 +111,7 @@ impl Link for SmolLink {
 }
 
 /// Tries until the system has an answer, waiting for readiness between.
-fn poll_io<S, T>(
+pub(crate) fn poll_io<S, T>(
     cx: &mut Context<'_>,
     stream: &Async<S>,
     poll_ready: impl Fn(&Async<S>, &mut Context<'_>) -> Poll<io::Result<()>>,

@@ -44,9 +44,11 @@
 //! ```
 
 mod adapter;
+mod udp;
 
 pub use adapter::{Smol, SmolAcceptor, SmolLink, SmolTimer};
 pub use steadfast_driver::*;
+pub use udp::SmolDatagrams;
 
 /// Makes client sockets that smol drives.
 pub type Connector = steadfast_driver::Connector<Smol>;
@@ -55,7 +57,7 @@ pub type Listener = steadfast_driver::Listener<Smol>;
 /// Makes a [`Listener`].
 pub type ListenerBuilder = steadfast_driver::ListenerBuilder<Smol>;
 
-/// A client socket that is connecting to `tcp://host:port`, `tls://host:port` or `unix:/path`. See [`Connector`] for
+/// A client socket that is connecting to `tcp://host:port`, `tls://host:port`, `udp://host:port` or `unix:/path`. See [`Connector`] for
 /// more choices.
 ///
 /// # Errors

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{Config, Connector, Listener, Received, ServerConfig, Socket};
 
+use crate::transport::any_port;
+
 /// A client, a server, and the server's end of the client's socket.
 pub struct Ends<R: Runtime> {
     /// The client's end.
@@ -16,12 +18,12 @@ pub struct Ends<R: Runtime> {
     pub listener: Listener<R>,
 }
 
-/// Two ends over loopback TCP, ready.
+/// Two ends over loopback, ready.
 pub async fn ends<R: Runtime>() -> Ends<R> {
     ends_with(config(), config()).await
 }
 
-/// Two ends over loopback TCP, ready, configured.
+/// Two ends over loopback, ready, configured.
 pub async fn ends_with<R: Runtime>(client: Config, server: Config) -> Ends<R> {
     let listener = serve_with(server).await;
     let client = connect::<R>(&listener.local_url(), client);
@@ -48,7 +50,7 @@ pub async fn listen<R: Runtime>() -> Listener<R> {
 /// # Panics
 /// When there is none.
 pub async fn serve_with<R: Runtime>(config: Config) -> Listener<R> {
-    bind("tcp://127.0.0.1:0", config).await
+    bind(any_port(), config).await
 }
 
 /// A server at this address.

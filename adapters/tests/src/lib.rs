@@ -5,14 +5,18 @@
 
 mod certificates;
 mod ends;
+mod lossy;
 mod meddling;
 mod proxy;
 mod reserved;
 mod runtimes;
+mod transport;
 
 pub use certificates::{Authority, own_certificate};
 pub use ends::{Ends, accept, config, connect, ends, ends_with, listen, recv, serve_at, serve_with, text};
+pub use lossy::{Harm, LossyProxy};
 pub use meddling::{Meddled, Meddling, Meter};
 pub use proxy::Proxy;
 pub use reserved::Reserved;
 pub use runtimes::{LIMIT, pass, run_on_smol, run_on_tokio_current, run_on_tokio_multi, within};
+pub use transport::over_udp;

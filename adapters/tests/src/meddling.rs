@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -86,6 +86,7 @@ pub struct Meddling<R> {
 impl<R: Runtime> Runtime for Meddling<R> {
     type Link = Meddled<R::Link>;
     type Acceptor = Meddled<R::Acceptor>;
+    type Datagrams = R::Datagrams;
     type Timer = R::Timer;
 
     fn current() -> Result<Meddling<R>, NoRuntime> {
@@ -109,6 +110,10 @@ impl<R: Runtime> Runtime for Meddling<R> {
 
     fn accept(&self, listener: Listening) -> io::Result<Self::Acceptor> {
         Ok(Meddled { inner: self.runtime.accept(listener)?, meter: self.meter.clone() })
+    }
+
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<R::Datagrams> {
+        self.runtime.datagrams(socket)
     }
 
     fn timer(&self) -> R::Timer {

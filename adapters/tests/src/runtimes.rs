@@ -26,6 +26,31 @@ macro_rules! on_every_runtime {
     };
 }
 
+/// Makes a test of each generic async function, on each runtime, over TCP and over UDP.
+#[macro_export]
+macro_rules! on_every_runtime_and_transport {
+    ($($name:ident),+ $(,)?) => {
+        $crate::on_every_runtime!($($name),+);
+        mod udp {
+            mod tokio_current_thread {
+                $(#[test] fn $name() {
+                    $crate::over_udp(|| $crate::run_on_tokio_current(super::super::$name::<steadfast_tokio::Tokio>()))
+                })+
+            }
+            mod tokio_multi_thread {
+                $(#[test] fn $name() {
+                    $crate::over_udp(|| $crate::run_on_tokio_multi(super::super::$name::<steadfast_tokio::Tokio>()))
+                })+
+            }
+            mod smol {
+                $(#[test] fn $name() {
+                    $crate::over_udp(|| $crate::run_on_smol(super::super::$name::<steadfast_smol::Smol>()))
+                })+
+            }
+        }
+    };
+}
+
 /// Waits for a future for a limited time.
 ///
 /// # Panics

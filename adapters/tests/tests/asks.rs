@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use futures_lite::future::zip;
-use steadfast_adapter_tests::{Ends, accept, config, connect, ends, listen, on_every_runtime, text};
+use steadfast_adapter_tests::{Ends, accept, config, connect, ends, listen, on_every_runtime_and_transport, text};
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::steadfast::AskError as Failure;
 use steadfast_driver::{Ask, AskError, CloseReason, Code, Message, Received, Socket};
 
-on_every_runtime!(
+on_every_runtime_and_transport!(
     asks_are_answered_in_both_directions,
     many_answers_to_one_ask_come_in_order,
     all_sockets_can_be_asked,

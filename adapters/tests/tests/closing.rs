@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 use steadfast_adapter_tests::{
-    Ends, Proxy, accept, config, connect, ends, ends_with, listen, on_every_runtime, serve_at, text,
+    Ends, accept, config, connect, ends, ends_with, listen, on_every_runtime_and_transport, serve_at, text,
 };
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{CloseReason, Fate, NotConfirmed, Received, SendErrorKind, Socket, State};
 
-on_every_runtime!(
+on_every_runtime_and_transport!(
     twenty_messages_and_a_close_arrive_from_the_client,
     twenty_messages_and_a_close_arrive_from_the_server,
     messages_written_before_ready_and_a_close_arrive,
@@ -20,7 +20,6 @@ on_every_runtime!(
     dropping_the_listener_closes_its_clients,
     receivers_and_iterators_end_on_close,
     abort_hands_back_what_is_unconfirmed,
-    a_close_that_the_peer_does_not_answer_becomes_an_abort,
     the_address_is_free_after_a_close,
     an_abort_reaches_a_client_that_is_sending,
     a_send_that_waits_ends_when_this_side_finishes,
@@ -191,22 +190,6 @@ async fn abort_hands_back_what_is_unconfirmed<R: Runtime>() {
     let texts: Vec<_> = client.take_unconfirmed().into_iter().map(|one| (one.message.payload, one.fate)).collect();
     assert_eq!(texts, [("written".into(), Fate::Unsent), ("while away".into(), Fate::Unsent)]);
     assert!(client.take_unconfirmed().is_empty());
-}
-
-async fn a_close_that_the_peer_does_not_answer_becomes_an_abort<R: Runtime>() {
-    let listener = listen::<R>().await;
-    let proxy = Proxy::to(&listener.local_url());
-    let mut config = config();
-    config.close_timeout = Duration::from_millis(200);
-    let client = connect::<R>(&proxy.url(), config);
-    let _server = accept(&listener).await;
-    client.ready().await.unwrap();
-    proxy.stall();
-    client.send("into the void").await.unwrap();
-    let started = Instant::now();
-    let closed = client.close(CloseReason::app(0, "")).await;
-    assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&started.elapsed()));
-    assert_eq!((closed.clean, closed.unconfirmed), (false, 1));
 }
 
 async fn the_address_is_free_after_a_close<R: Runtime>() {

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use steadfast_adapter_tests::{
-    Ends, Reserved, accept, config, connect, ends, ends_with, listen, on_every_runtime, recv, serve_at, text,
+    Ends, Reserved, accept, config, connect, ends, ends_with, listen, on_every_runtime_and_transport, recv, serve_at,
+    text,
 };
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{
@@ -12,7 +13,7 @@ use steadfast_driver::{
     State,
 };
 
-on_every_runtime!(
+on_every_runtime_and_transport!(
     messages_come_back_in_order,
     any_bytes_of_any_size_up_to_the_limit_arrive_as_they_were,
     a_message_over_the_peers_limit_is_refused_locally,

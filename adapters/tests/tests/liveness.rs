@@ -9,7 +9,9 @@ use steadfast_adapter_tests::{
     serve_with, text,
 };
 use steadfast_driver::runtime::Runtime;
-use steadfast_driver::{Change, Code, Config, Fate, LaneOptions, OnLoss, ProtocolCode, SendErrorKind, Socket, State};
+use steadfast_driver::{
+    Change, CloseReason, Code, Config, Fate, LaneOptions, OnLoss, ProtocolCode, SendErrorKind, Socket, State,
+};
 
 on_every_runtime!(
     a_cut_link_costs_nothing,
@@ -22,6 +24,7 @@ on_every_runtime!(
     a_session_that_expired_gives_back_what_was_not_confirmed,
     after_a_loss_the_next_incarnation_starts_afresh,
     reconnect_now_does_not_wait,
+    a_close_that_the_peer_does_not_answer_becomes_an_abort,
 );
 
 /// How often the link is cut under load.
@@ -251,4 +254,20 @@ async fn reconnect_now_does_not_wait<R: Runtime>() {
     let server = accept(&listener).await;
     client.send("at once").await.unwrap();
     assert_eq!(recv(&server).await, "at once");
+}
+
+async fn a_close_that_the_peer_does_not_answer_becomes_an_abort<R: Runtime>() {
+    let listener = listen::<R>().await;
+    let proxy = Proxy::to(&listener.local_url());
+    let mut config = config();
+    config.close_timeout = Duration::from_millis(200);
+    let client = connect::<R>(&proxy.url(), config);
+    let _server = accept(&listener).await;
+    client.ready().await.unwrap();
+    proxy.stall();
+    client.send("into the void").await.unwrap();
+    let started = Instant::now();
+    let closed = client.close(CloseReason::app(0, "")).await;
+    assert!((Duration::from_millis(200)..Duration::from_secs(2)).contains(&started.elapsed()));
+    assert_eq!((closed.clean, closed.unconfirmed), (false, 1));
 }

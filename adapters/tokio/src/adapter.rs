@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
+use crate::udp::TokioDatagrams;
+
 /// A tokio runtime: the one in whose context a socket or listener is made.
 #[derive(Clone, Debug)]
 pub struct Tokio {
@@ -24,6 +26,7 @@ pub struct Tokio {
 impl Runtime for Tokio {
     type Link = TokioLink;
     type Acceptor = TokioAcceptor;
+    type Datagrams = TokioDatagrams;
     type Timer = TokioTimer;
 
     fn current() -> Result<Tokio, NoRuntime> {
@@ -51,6 +54,11 @@ impl Runtime for Tokio {
             #[cfg(unix)]
             Listening::Unix(listener) => UnixListener::from_std(listener).map(TokioAcceptor::Unix),
         }
+    }
+
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<TokioDatagrams> {
+        let _context = self.handle.enter();
+        TokioDatagrams::new(socket)
     }
 
     fn timer(&self) -> TokioTimer {

@@ -39,9 +39,11 @@
 //! ```
 
 mod adapter;
+mod udp;
 
 pub use adapter::{Tokio, TokioAcceptor, TokioLink, TokioTimer};
 pub use steadfast_driver::*;
+pub use udp::TokioDatagrams;
 
 /// Makes client sockets that tokio drives.
 pub type Connector = steadfast_driver::Connector<Tokio>;
@@ -50,7 +52,7 @@ pub type Listener = steadfast_driver::Listener<Tokio>;
 /// Makes a [`Listener`].
 pub type ListenerBuilder = steadfast_driver::ListenerBuilder<Tokio>;
 
-/// A client socket that is connecting to `tcp://host:port`, `tls://host:port` or `unix:/path`. See [`Connector`] for
+/// A client socket that is connecting to `tcp://host:port`, `tls://host:port`, `udp://host:port` or `unix:/path`. See [`Connector`] for
 /// more choices.
 ///
 /// # Errors

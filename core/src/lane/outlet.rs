@@ -6,6 +6,11 @@ use bytes::Bytes;
 pub(crate) trait Outlet {
     /// The lane of what follows.
     fn lane(&mut self, _number: u64) {}
+    /// How much of the room is taken by what [`Outlet::begin`] writes, at most, for a piece at `offset`.
+    #[inline]
+    fn head(&self, _offset: u64) -> usize {
+        0
+    }
     /// `length` bytes from `offset` on follow.
     fn begin(&mut self, offset: u64, length: usize);
     /// Some of them, so few that they are copied.

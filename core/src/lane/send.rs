@@ -1,6 +1,7 @@
 //! What one side sends on a lane, from the confirmed offset on.
 
 use alloc::boxed::Box;
+use core::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
@@ -325,6 +326,7 @@ impl SendBuffer {
         assigned: &mut impl FnMut(AskId, u64),
     ) -> Option<(u64, usize)> {
         let offset = self.ledger.cursor();
+        let max = max.saturating_sub(out.head(offset));
         let stop = self.limit.min(self.gate).min(offset.saturating_add(max as u64));
         if offset >= stop {
             return None;
@@ -343,6 +345,24 @@ impl SendBuffer {
         self.resent += self.sent.min(end) - offset.min(self.sent);
         self.assume_sent(end, assigned);
         Some((offset, len))
+    }
+
+    /// Transmits bytes again that were transmitted before, at most `max` with their head: from the start of `range`, or from where
+    /// they are not confirmed. Which ones they were. They go to `out`.
+    pub(crate) fn send_again(&mut self, range: Range<u64>, max: usize, out: &mut impl Outlet) -> Option<Range<u64>> {
+        let start = range.start.max(self.confirmed());
+        let max = max.saturating_sub(out.head(start)) as u64;
+        let end = range.end.min(self.sent).min(start.saturating_add(max));
+        if start >= end {
+            return None;
+        }
+        let (len, cursor) = ((end - start) as usize, (self.ledger.cursor() - self.confirmed()) as usize);
+        self.chunks.seek((start - self.confirmed()) as usize);
+        out.begin(start, len);
+        self.chunks.transmit(len, out);
+        self.chunks.seek(cursor);
+        self.resent += len as u64;
+        Some(start..end)
     }
 
     /// All up to here was transmitted, or may have been by another process that held this state.

@@ -9,9 +9,9 @@ use super::{OpenId, OpenRequest, Server, ServerEvent, SocketId};
 use crate::code::ProtocolCode;
 use crate::ids::{LinkId, SessionId};
 use crate::link::LinkAction;
-use crate::socket::{Refusal, Resume, reject};
+use crate::socket::{Bearer, Refusal, Resume, reject};
 use crate::time::Time;
-use crate::wire::{Arrived, Deframer, Handshake, Hello, HelloKind, Packet, Params, WireError, decode_handshake};
+use crate::wire::{Arrived, Deframer, Handshake, Hello, HelloKind, Params, WireError, decode_handshake, frame_packet};
 
 /// An open that waits for a decision.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(super) struct PendingOpen {
     pub(super) open_id: [u8; 16],
     pub(super) params: Params,
     /// The newest link that asked for it, with the nonce to answer.
-    pub(super) link: Option<(LinkId, [u8; 16], Deframer)>,
+    pub(super) link: Option<(LinkId, [u8; 16], Bearer)>,
     until: Time,
 }
 
@@ -154,7 +154,10 @@ impl Server {
             Some(Stranger::Silent { deframer, .. }) => {
                 deframer.push(bytes);
                 match deframer.next() {
-                    Ok(Some(Arrived::Packet(packet))) => self.hear_hello(link, packet),
+                    Ok(Some(Arrived::Packet(packet))) => {
+                        let Some(deframer) = self.greetings.remove(link) else { return };
+                        self.hear_hello(link, &packet.bytes, Bearer::Stream(deframer));
+                    }
                     Ok(None) => {}
                     Ok(Some(Arrived::Data { .. })) | Err(_) => self.hang_up_stranger(link),
                 }
@@ -168,23 +171,32 @@ impl Server {
 
     fn hang_up_stranger(&mut self, link: LinkId) {
         self.greetings.remove(link);
-        self.actions.push_back(LinkAction::HangUp(link));
+        self.hang_up(link);
     }
 
-    fn hear_hello(&mut self, link: LinkId, packet: Packet) {
-        let Some(deframer) = self.greetings.remove(link) else { return };
-        match decode_handshake(&packet.bytes) {
+    /// A whole HELLO.
+    pub(super) fn hear_hello(&mut self, link: LinkId, packet: &Bytes, bearer: Bearer) {
+        match decode_handshake(packet) {
             Ok((Handshake::Hello(Hello { nonce, auth, kind, .. }), covered)) => match kind {
-                HelloKind::Open { open_id, params } => self.hear_open(link, deframer, nonce, auth, open_id, params),
+                HelloKind::Open { open_id, params } => match &bearer {
+                    Bearer::Datagrams(arrival) if arrival.id != open_id => {}
+                    Bearer::Datagrams(arrival) if !arrival.proven => self.say_cookie(link, &open_id),
+                    _ => self.hear_open(link, bearer, nonce, auth, open_id, params),
+                },
                 HelloKind::Resume { session, epoch, lanes, mac } => {
-                    let proof = packet.bytes.slice(..covered);
-                    let resume = Resume { link, nonce, auth, session, epoch, lanes, mac, proof, hello: packet.bytes };
-                    self.hear_resume(resume, deframer);
+                    let proof = packet.slice(..covered);
+                    let hello = packet.clone();
+                    let resume = Resume { link, nonce, auth, session, epoch, lanes, mac, proof, hello };
+                    match &bearer {
+                        Bearer::Datagrams(arrival) if arrival.id != nonce => {}
+                        _ => self.hear_resume(resume, bearer),
+                    }
                 }
             },
             Err(WireError::Version { nonce, .. }) => {
                 self.refuse(link, nonce, &Refusal::new(ProtocolCode::Version, ""), None);
             }
+            Ok(_) | Err(_) if self.doors.has(link) => {}
             Ok(_) | Err(_) => self.actions.push_back(LinkAction::HangUp(link)),
         }
     }
@@ -192,25 +204,30 @@ impl Server {
     fn hear_open(
         &mut self,
         link: LinkId,
-        deframer: Deframer,
+        bearer: Bearer,
         nonce: [u8; 16],
         auth: Bytes,
         open_id: [u8; 16],
         params: Params,
     ) {
+        // On a datagram link another HELLO may have come before.
+        self.greetings.remove(link);
         match self.greetings.opens.get(&open_id) {
             Some(Open::Pending(id)) => {
                 let id = *id;
+                self.doors.take(link);
                 self.greetings.strangers.insert(link, Stranger::Opening(id));
                 let former =
-                    self.greetings.pending.get_mut(&id).and_then(|open| open.link.replace((link, nonce, deframer)));
-                if let Some((former, ..)) = former {
+                    self.greetings.pending.get_mut(&id).and_then(|open| open.link.replace((link, nonce, bearer)));
+                if let Some((former, ..)) = former.filter(|(former, ..)| *former != link) {
                     self.hang_up_stranger(former);
                 }
             }
             Some(Open::Accepted(socket)) => {
                 let socket = *socket;
-                self.welcome(socket, link, nonce, deframer);
+                if !self.is_again(socket, link, &bearer, false) {
+                    self.welcome(socket, link, nonce, bearer);
+                }
             }
             Some(Open::Rejected(refusal)) => {
                 let refusal = refusal.clone();
@@ -222,7 +239,8 @@ impl Server {
                     let id = OpenId(self.greetings.next);
                     self.greetings.next += 1;
                     let until = self.now + self.config.open_timeout;
-                    let pending = PendingOpen { open_id, params, link: Some((link, nonce, deframer)), until };
+                    let pending = PendingOpen { open_id, params, link: Some((link, nonce, bearer)), until };
+                    self.doors.take(link);
                     self.greetings.undecided.insert((until, id));
                     self.greetings.opens.insert(open_id, Open::Pending(id));
                     self.greetings.strangers.insert(link, Stranger::Opening(id));
@@ -250,18 +268,37 @@ impl Server {
     }
 
     /// Attaches the link to the socket, with a WELCOME to an open.
-    pub(super) fn welcome(&mut self, id: SocketId, link: LinkId, nonce: [u8; 16], deframer: Deframer) {
+    pub(super) fn welcome(&mut self, id: SocketId, link: LinkId, nonce: [u8; 16], bearer: Bearer) {
         let now = self.now;
         let Some(socket) = self.table.get_dirty(id) else {
             return self.refuse(link, nonce, &Refusal::new(ProtocolCode::Ended, ""), None);
         };
-        match socket.welcome(now, link, deframer, nonce) {
-            Ok(()) => self.table.own(link, id),
+        match socket.welcome(now, link, bearer, nonce) {
+            Ok(()) => self.own(link, id),
             Err(refusal) => self.refuse(link, nonce, &refusal, None),
         }
     }
 
-    fn hear_resume(&mut self, resume: Resume, deframer: Deframer) {
+    /// The link is the socket's now.
+    fn own(&mut self, link: LinkId, id: SocketId) {
+        let now = self.now;
+        let former = self.table.owner(link).filter(|former| *former != id);
+        if let Some(former) = former.and_then(|former| self.table.get_dirty(former)) {
+            former.handle_link_down(now, link);
+        }
+        self.doors.take(link);
+        self.table.own(link, id);
+    }
+
+    /// Whether the HELLO is the one with which the socket's datagram link began: then it is dealt with.
+    fn is_again(&mut self, id: SocketId, link: LinkId, bearer: &Bearer, resumes: bool) -> bool {
+        let Bearer::Datagrams(arrival) = bearer else { return false };
+        let now = self.now;
+        let socket = self.table.get_dirty(id);
+        socket.is_some_and(|socket| socket.hello_again(now, link, &arrival.id, arrival.size, resumes))
+    }
+
+    fn hear_resume(&mut self, resume: Resume, bearer: Bearer) {
         let (link, nonce, session) = (resume.link, resume.nonce, resume.session);
         if (session.instance(), session.shard()) != (self.config.instance, self.config.shard) {
             return self.hear_foreign(link, nonce, session);
@@ -280,13 +317,17 @@ impl Server {
         let now = self.now;
         let secret =
             self.table.get(id).and_then(|socket| socket.secret().copied()).filter(|secret| resume.is_proven_by(secret));
+        if secret.is_some() && self.is_again(id, link, &bearer, true) {
+            return;
+        }
         let Some((socket, secret)) = self.table.get_dirty(id).zip(secret) else {
             return self.refuse(link, nonce, &unknown, None);
         };
-        match socket.resume(now, deframer, &resume) {
+        match socket.resume(now, bearer, &resume) {
             Ok(()) => {
                 socket.hear_rest(link);
-                self.table.own(link, id);
+                self.greetings.remove(link);
+                self.own(link, id);
                 if !resume.auth.is_empty() {
                     self.events.push_back(ServerEvent::Reauthenticated(id, resume.auth));
                 }
@@ -298,6 +339,12 @@ impl Server {
     }
 
     fn hear_foreign(&mut self, link: LinkId, nonce: [u8; 16], session: SessionId) {
+        if matches!(self.greetings.strangers.get(&link), Some(Stranger::Foreign { nonce: known, .. }) if *known == nonce)
+        {
+            return;
+        }
+        self.greetings.remove(link);
+        self.doors.take(link);
         // The application may leave them all unanswered.
         if self.greetings.foreign.len() >= self.config.max_unknown_links {
             if let Some((_, oldest)) = self.greetings.foreign.first().copied() {
@@ -324,7 +371,10 @@ impl Server {
         refusal: &Refusal,
         proof: Option<(&[u8; 32], &[u8])>,
     ) {
-        self.table.say_farewell(link, reject(refusal, nonce, proof));
+        if self.doors.has(link) {
+            return self.refuse_datagram(link, nonce, refusal, proof);
+        }
+        self.table.say_farewell(link, frame_packet(&reject(refusal, nonce, proof)));
         self.actions.push_back(LinkAction::HangUp(link));
     }
 

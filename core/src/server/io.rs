@@ -10,9 +10,18 @@ use crate::time::Time;
 impl Server {
     /// A client's link has come up.
     pub fn handle_link_up(&mut self, now: Time, link: LinkId, kind: LinkKind) {
+        self.handle_link_from(now, link, kind, &link.0.to_le_bytes());
+    }
+
+    /// [`Server::handle_link_up`], and where the link comes from, in bytes of the adapter's choice: for datagram links. The cookie
+    /// that shows that a client is where its datagrams seem to come from holds for this address, also when the server had to
+    /// hang the link up to make room, and the adapter gives the address a new link.
+    pub fn handle_link_from(&mut self, now: Time, link: LinkId, kind: LinkKind, address: &[u8]) {
         self.tick(now);
-        let LinkKind::Stream = kind;
-        self.greet(link);
+        match kind {
+            LinkKind::Stream => self.greet(link),
+            LinkKind::Datagram { mtu } => self.greet_datagrams(link, mtu, address),
+        }
         self.refresh();
     }
 
@@ -20,6 +29,7 @@ impl Server {
     pub fn handle_link_down(&mut self, now: Time, link: LinkId) {
         self.tick(now);
         self.stranger_left(link);
+        self.doors.remove(link);
         if let Some(id) = self.table.disown(link) {
             let now = self.now;
             self.table.get_dirty(id).into_iter().for_each(|socket| socket.handle_link_down(now, link));
@@ -31,6 +41,7 @@ impl Server {
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: impl Into<RecvBytes>) {
         self.tick(now);
         match self.table.owner(link) {
+            _ if self.doors.has(link) => self.hear_datagram(link, bytes.into()),
             Some(id) => {
                 let now = self.now;
                 if let Some(socket) = self.table.get_dirty(id) {
@@ -47,6 +58,7 @@ impl Server {
         self.tick(now);
         self.refresh();
         self.check_greetings();
+        self.check_doors();
         self.tombstones.expire(self.now);
         let now = self.now;
         while let Some(id) = self.table.take_due(now) {
@@ -94,8 +106,9 @@ impl Server {
         }
         let sockets = self.table.next_wake();
         let opens = self.greetings.next_deadline().map(|at| Deadline { at, timer: Timer::Open });
+        let doors = self.doors.next_deadline().map(|at| Deadline { at, timer: Timer::Open });
         let stones = self.tombstones.next_deadline().map(|at| Deadline { at, timer: Timer::Retention });
-        [sockets, opens, stones].into_iter().flatten().min()
+        [sockets, opens, doors, stones].into_iter().flatten().min()
     }
 
     /// Looks at every socket that was touched.
@@ -111,10 +124,10 @@ impl Server {
             self.greetings.forget(open_id);
         }
         while let Some(action) = self.table.next_action(id, self.now) {
-            if let LinkAction::HangUp(link) = &action {
-                self.table.hang_up(id, *link);
+            match action {
+                LinkAction::HangUp(link) => self.part(link, id),
+                action => self.actions.push_back(action),
             }
-            self.actions.push_back(action);
         }
         if change.ended {
             self.bury(id);

@@ -2,8 +2,10 @@
 //!
 //! [`Server`] is plain data driven through the same contract as a socket. Each file is one side of it: the table of
 //! sockets with their deadlines (`table`), links that have not said who they are and opens that wait for a decision
-//! (`greeting`), the contract (`io`).
+//! (`greeting`), datagram links (`doors`, `cookies`), the contract (`io`).
 
+mod cookies;
+mod doors;
 mod greeting;
 mod io;
 mod slot;
@@ -27,6 +29,8 @@ use crate::ids::{LinkId, SessionId};
 use crate::link::LinkAction;
 use crate::socket::{Arena, Refusal, Snapshot, Socket};
 use crate::time::Time;
+use cookies::Cookies;
+use doors::Doors;
 use greeting::Greetings;
 use table::Table;
 use tombstones::Tombstones;
@@ -79,6 +83,8 @@ pub struct Server {
     rng: Rng,
     table: Table,
     greetings: Greetings,
+    doors: Doors,
+    cookies: Cookies,
     tombstones: Tombstones,
     actions: VecDeque<LinkAction>,
     events: VecDeque<ServerEvent>,
@@ -97,6 +103,8 @@ impl Server {
         Ok(Server {
             table: Table::new(Arc::new(config.socket.clone()), config.sleep_after),
             greetings: Greetings::default(),
+            doors: Doors::default(),
+            cookies: Cookies::new(&seed),
             tombstones: Tombstones::new(config.max_sockets),
             config,
             now,
@@ -149,8 +157,8 @@ impl Server {
         let socket = Socket::accepted(self.table.config(), session, secret, &pending.params, self.now);
         let id = self.table.insert(self.now, socket, session, Some(pending.open_id));
         self.greetings.accepted(pending.open_id, id);
-        if let Some((link, nonce, deframer)) = pending.link {
-            self.welcome(id, link, nonce, deframer);
+        if let Some((link, nonce, bearer)) = pending.link {
+            self.welcome(id, link, nonce, bearer);
         } else if let Some(socket) = self.table.get_dirty(id) {
             socket.await_client(self.now);
         }

@@ -164,15 +164,14 @@ impl Table {
     }
 
     /// The socket wants the link to be hung up: only its last words are still of interest.
-    pub(super) fn hang_up(&mut self, id: SocketId, link: LinkId) {
+    pub(super) fn hang_up(&mut self, id: SocketId, link: LinkId) -> Option<Bytes> {
         self.links.remove(&link);
-        if let Some(bytes) = self.sockets.get_mut(&id).and_then(|entry| entry.slot.awake()?.take_farewell(link)) {
-            self.farewells.insert(link, bytes);
-        }
+        self.sockets.get_mut(&id)?.slot.awake()?.take_farewell(link)
     }
 
-    pub(super) fn say_farewell(&mut self, link: LinkId, bytes: Bytes) {
-        self.farewells.insert(link, bytes);
+    /// The last bytes of a link; answers those that they take the place of.
+    pub(super) fn say_farewell(&mut self, link: LinkId, bytes: Bytes) -> Option<Bytes> {
+        self.farewells.insert(link, bytes)
     }
 
     pub(super) fn take_farewell(&mut self, link: LinkId) -> Option<Bytes> {

@@ -8,6 +8,8 @@ use bytes::BytesMut;
 const SIZE: usize = 1024;
 /// How much of it a packet finds free at least, in bytes.
 const LEAST: usize = 128;
+/// For how many datagrams memory is taken at once.
+const PACKETS: usize = 4;
 
 /// Memory for the heads of packets and for small packets, used again when those that stand in it are gone. It is no part
 /// of anybody's state: a copy begins with none, and all are equal.
@@ -20,6 +22,15 @@ impl Arena {
         let mut free = core::mem::take(&mut self.0);
         if free.capacity() < LEAST {
             free.reserve(SIZE);
+        }
+        free
+    }
+
+    /// The memory, with this much room.
+    pub(super) fn take_at_least(&mut self, room: usize) -> BytesMut {
+        let mut free = core::mem::take(&mut self.0);
+        if free.capacity() < room {
+            free.reserve(PACKETS * room);
         }
         free
     }

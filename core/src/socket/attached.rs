@@ -1,10 +1,12 @@
 //! The link that a socket is on: its handshake, its liveness and the control frames that wait for it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::datagram::DatagramLink;
 use super::heartbeat::Heartbeat;
 use crate::config::MAX_LANES;
 use crate::ids::LinkId;
@@ -25,6 +27,8 @@ pub(crate) struct Attached {
     /// The adapter has been told to pull.
     pub(crate) flush_told: bool,
     pub(crate) pending: Pending,
+    /// What a datagram link has beyond that; it has no use for the deframer and the opening.
+    pub(crate) datagram: Option<Box<DatagramLink>>,
 }
 
 /// How far the handshake is.
@@ -48,17 +52,29 @@ pub(crate) struct Pending {
 }
 
 impl Attached {
-    pub(crate) fn new(now: Time, id: LinkId, phase: Phase, opening: Bytes, gate: u64) -> Attached {
+    pub(crate) fn new(now: Time, id: LinkId, phase: Phase, opening: Option<Bytes>, gate: u64) -> Attached {
         Attached {
             id,
             phase,
             deframer: Deframer::default(),
             heartbeat: Heartbeat::new(now),
-            opening: Some(opening),
+            opening,
             gate,
             flush_told: false,
             pending: Pending::default(),
+            datagram: None,
         }
+    }
+
+    /// Whether something of this size never goes into one of its packets.
+    pub(crate) fn is_too_large(&self, size: usize) -> bool {
+        self.datagram.as_ref().is_some_and(|datagram| size > datagram.largest())
+    }
+
+    /// Whether the HELLO left more than once, so that the server may have answered it elsewhere.
+    pub(crate) fn has_repeated_hello(&self) -> bool {
+        let greeting = self.datagram.as_ref().and_then(|datagram| datagram.greeting.as_ref());
+        greeting.is_some_and(|greeting| greeting.repeated)
     }
 
     pub(crate) fn is_ready(&self) -> bool {

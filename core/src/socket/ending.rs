@@ -200,8 +200,7 @@ impl Socket {
                 link.pending.closed = true;
             }
         } else if ending.peer_drained && self.gate.is_open(last) {
-            let id = link.id;
-            self.farewell = Some((id, one_frame(&Frame::Closed)));
+            self.say_last(&Frame::Closed);
             self.finish_socket(true);
         }
     }
@@ -215,9 +214,20 @@ impl Socket {
 
     /// The last thing that the link carries is an ABORT.
     pub(super) fn say_farewell(&mut self, reason: &CloseReason) {
-        if let Some(link) = self.link.as_ref().filter(|link| link.is_ready() && link.opening.is_none()) {
-            self.farewell = Some((link.id, one_frame(&Frame::Abort(reason.clone()))));
+        if self.link.as_ref().is_some_and(|link| link.is_ready() && link.opening.is_none()) {
+            self.say_last(&Frame::Abort(reason.clone()));
         }
+    }
+
+    /// The last thing that the link carries.
+    fn say_last(&mut self, frame: &Frame) {
+        let Some(link) = &self.link else { return };
+        let id = link.id;
+        let bytes = match &link.datagram {
+            None => Some(one_frame(frame)),
+            Some(_) => self.last_datagram(frame),
+        };
+        self.farewell = bytes.map(|bytes| (id, bytes));
     }
 
     /// The end: hands back what is unconfirmed. `drained`: both sides say that nothing is left.

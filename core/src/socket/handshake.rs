@@ -9,17 +9,18 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::attached::{Attached, Phase};
+use super::datagram::{Bearer, DatagramLink, Greeting};
 use super::state::Change;
 use super::{Peer, Session, Socket};
 use crate::code::{CloseReason, Code, ProtocolCode};
 use crate::config::Config;
 use crate::crypto::{Mac, MacKey};
 use crate::event::Event;
-use crate::ids::{LinkId, SessionId};
+use crate::ids::{LinkId, LinkKind, SessionId};
 use crate::link::LinkAction;
 use crate::time::Time;
 use crate::wire::{
-    Deframer, Handshake, Hello, HelloKind, LaneStates, Params, Reject, VERSION, Welcome, WelcomeKind, frame_packet,
+    Handshake, Hello, HelloKind, LaneStates, Params, Reject, VERSION, Welcome, WelcomeKind, frame_packet,
 };
 
 /// Why a server refuses a HELLO.
@@ -40,6 +41,11 @@ impl Refusal {
         Refusal { reason, retry_after: None, address: None, current_epoch: None }
     }
 
+    /// The same in fewer words.
+    pub(crate) fn without_text(&self) -> Refusal {
+        Refusal { reason: CloseReason { reason: "".into(), ..self.reason.clone() }, ..self.clone() }
+    }
+
     /// The session has ended, for this reason.
     pub(crate) fn ended(reason: CloseReason) -> Refusal {
         Refusal::of(match reason.code {
@@ -49,8 +55,8 @@ impl Refusal {
     }
 }
 
-/// The REJECT packet, framed. `proof`: the session's secret and the HELLO packet, where the session is known.
-pub(crate) fn reject(refusal: &Refusal, nonce: [u8; 16], proof: Option<(&[u8; 32], &[u8])>) -> Bytes {
+/// The REJECT packet. `proof`: the session's secret and the HELLO packet, where the session is known.
+pub(crate) fn reject(refusal: &Refusal, nonce: [u8; 16], proof: Option<(&[u8; 32], &[u8])>) -> Vec<u8> {
     let (code, app_code) = match refusal.reason.code {
         Code::Protocol(code) => (code, None),
         Code::App(code) => (if proof.is_some() { ProtocolCode::Ended } else { ProtocolCode::Rejected }, Some(code)),
@@ -66,10 +72,10 @@ pub(crate) fn reject(refusal: &Refusal, nonce: [u8; 16], proof: Option<(&[u8; 32
         current_epoch: refusal.current_epoch,
         mac: None,
     });
-    frame_packet(&match proof {
+    match proof {
         Some((secret, hello)) => packet.encode_with_mac(&MacKey::server(secret), hello),
         None => packet.encode(),
-    })
+    }
 }
 
 fn params(config: &Config, main_window: u64) -> Params {
@@ -117,7 +123,7 @@ impl Resume {
 
 /// Both sides.
 impl Socket {
-    fn attach(&mut self, link: LinkId, phase: Phase, opening: Bytes) {
+    fn attach(&mut self, link: LinkId, phase: Phase, opening: Option<Bytes>) {
         let gate = self.gate.change();
         self.link = Some(Attached::new(self.now, link, phase, opening, gate));
         self.expires_at = None;
@@ -134,6 +140,7 @@ impl Socket {
             dialer.redial.succeeded();
             dialer.attempt_until = None;
         }
+        self.name_datagrams();
         self.report_now = self.lanes.has_reports();
         self.change(Change::HandshakeDone);
     }
@@ -153,7 +160,7 @@ impl Socket {
 
 /// The client's side.
 impl Socket {
-    pub(super) fn say_hello(&mut self, link: LinkId) {
+    pub(super) fn say_hello(&mut self, link: LinkId, kind: LinkKind) {
         let resume = match &mut self.session {
             Some(session) => {
                 session.epoch += 1;
@@ -166,9 +173,11 @@ impl Socket {
             }
             None => None,
         };
+        let rtt = self.known_rtt();
         let Some(dialer) = &mut self.dialer else { return };
         let nonce = dialer.rng.array();
         let (auth, versions) = (dialer.auth.clone(), (VERSION, VERSION));
+        let id = if resume.is_some() { nonce } else { dialer.open_id };
         let packet = match resume {
             Some((kind, secret)) => {
                 Handshake::Hello(Hello { versions, nonce, auth, kind }).encode_with_mac(&MacKey::client(&secret), &[])
@@ -180,8 +189,16 @@ impl Socket {
             }
         };
         dialer.dialling = false;
-        let opening = frame_packet(&packet);
-        self.attach(link, Phase::Greeting { hello: packet.into(), nonce }, opening);
+        let opening = (kind == LinkKind::Stream).then(|| frame_packet(&packet));
+        let hello = Bytes::from(packet);
+        self.attach(link, Phase::Greeting { hello: hello.clone(), nonce }, opening);
+        if let (LinkKind::Datagram { mtu }, Some(link)) = (kind, &mut self.link) {
+            let mut datagram = DatagramLink::client(self.now, mtu.into(), id, hello, rtt, &self.config);
+            if let Some(session) = self.session.as_ref().filter(|_| datagram.may_be_early()) {
+                datagram.name(&session.secret, session.epoch, false);
+            }
+            link.datagram = Some(Box::new(datagram));
+        }
         self.lanes.rewind();
     }
 
@@ -259,9 +276,10 @@ impl Socket {
             ProtocolCode::StateMismatch if resuming && proven => self.lose_session(reason),
             ProtocolCode::Ended if resuming && proven => self.on_ended_elsewhere(reason),
             ProtocolCode::Fenced if resuming && proven => {
-                // Each HELLO has an epoch of its own, so this one was refused for somebody else's.
+                // Each HELLO has an epoch of its own, so this one was refused for somebody else's, or for the one before of the same HELLO.
                 let issued = self.session.as_ref().map_or(0, |session| session.epoch);
-                if reject.current_epoch.is_some_and(|current| current >= issued) {
+                let own = u64::from(self.link.as_ref().is_some_and(|link| link.has_repeated_hello()));
+                if reject.current_epoch.is_some_and(|current| current >= issued + own) {
                     let text = "another holder of this session has taken over";
                     self.lose_session(CloseReason::protocol(ProtocolCode::Superseded, text));
                 } else {
@@ -310,13 +328,7 @@ impl Socket {
     ///
     /// # Errors
     /// When the client has resumed since, so that this open is an old one.
-    pub(crate) fn welcome(
-        &mut self,
-        now: Time,
-        link: LinkId,
-        deframer: Deframer,
-        nonce: [u8; 16],
-    ) -> Result<(), Refusal> {
+    pub(crate) fn welcome(&mut self, now: Time, link: LinkId, bearer: Bearer, nonce: [u8; 16]) -> Result<(), Refusal> {
         self.tick(now);
         let main_window = self.lanes.initial_main_window();
         let Some(session) = self.session.as_ref().filter(|session| session.epoch == 1 && !session.heard) else {
@@ -330,11 +342,34 @@ impl Socket {
             params: params(&self.config, main_window),
         };
         let packet = Handshake::Welcome(Welcome { version: VERSION, nonce, kind }).encode();
-        self.take_over(link, deframer, frame_packet(&packet));
+        self.take_over(link, bearer);
         self.lanes.rewind();
         self.handshake_done();
+        self.say_welcome(packet);
         self.settle();
         Ok(())
+    }
+
+    fn say_welcome(&mut self, packet: Vec<u8>) {
+        let Some(link) = &mut self.link else { return };
+        match &mut link.datagram {
+            None => link.opening = Some(frame_packet(&packet)),
+            Some(datagram) => datagram.greeting = Some(Greeting::answer(packet.into())),
+        }
+    }
+
+    /// A HELLO with this id has come in a datagram of this size. If it is the one that the socket's link began with, then
+    /// nothing but the same answer follows, on that link; on others it is dropped, if `resumes`. Whether it was dealt with.
+    pub(crate) fn hello_again(&mut self, now: Time, link: LinkId, id: &[u8; 16], size: usize, resumes: bool) -> bool {
+        self.tick(now);
+        let Some(attached) = &mut self.link else { return false };
+        let here = attached.id == link;
+        let Some(datagram) = attached.datagram.as_mut().filter(|datagram| datagram.is_of(id)) else { return false };
+        if here {
+            datagram.hello_again(size);
+        }
+        self.settle();
+        here || resumes
     }
 
     /// What followed a HELLO that resumed, without waiting for the answer.
@@ -362,7 +397,7 @@ impl Socket {
     ///
     /// # Errors
     /// When the epoch is not greater, or the states cannot be; in the latter case the session is lost.
-    pub(crate) fn resume(&mut self, now: Time, deframer: Deframer, resume: &Resume) -> Result<(), Refusal> {
+    pub(crate) fn resume(&mut self, now: Time, bearer: Bearer, resume: &Resume) -> Result<(), Refusal> {
         let Resume { link, nonce, epoch, lanes: states, hello, .. } = resume;
         let (link, nonce, epoch) = (*link, *nonce, *epoch);
         self.tick(now);
@@ -377,16 +412,14 @@ impl Socket {
         let Some(session) = &mut self.session else { return Err(self.fenced()) };
         (session.epoch, session.heard) = (epoch, true);
         let secret = session.secret;
-        self.take_over(link, deframer, Bytes::new());
+        self.take_over(link, bearer);
         self.counters.resumes += 1;
         self.handshake_done();
         self.adopt(states, true);
         let kind = WelcomeKind::Resumed { epoch, lanes: self.lanes.states(), mac: Mac::default() };
         let packet = Handshake::Welcome(Welcome { version: VERSION, nonce, kind });
         let packet = packet.encode_with_mac(&MacKey::server(&secret), hello);
-        if let Some(link) = &mut self.link {
-            link.opening = Some(frame_packet(&packet));
-        }
+        self.say_welcome(packet);
         self.settle();
         Ok(())
     }
@@ -396,12 +429,18 @@ impl Socket {
         Refusal { current_epoch, ..Refusal::new(ProtocolCode::Fenced, "") }
     }
 
-    fn take_over(&mut self, link: LinkId, deframer: Deframer, opening: Bytes) {
-        self.drop_link(CloseReason::protocol(ProtocolCode::Fenced, ""), true);
+    fn take_over(&mut self, link: LinkId, bearer: Bearer) {
+        // On a datagram link a new HELLO may come from where the former one came.
+        let is_new = self.link.as_ref().is_none_or(|former| former.id != link);
+        self.drop_link(CloseReason::protocol(ProtocolCode::Fenced, ""), is_new);
         self.change(Change::AttemptStarted);
-        self.attach(link, Phase::Ready, opening);
-        if let Some(link) = &mut self.link {
-            link.deframer = deframer;
+        self.attach(link, Phase::Ready, None);
+        let Some(link) = &mut self.link else { return };
+        match bearer {
+            Bearer::Stream(deframer) => link.deframer = deframer,
+            Bearer::Datagrams(arrival) => {
+                link.datagram = Some(Box::new(DatagramLink::server(self.now, &arrival, &self.config)));
+            }
         }
     }
 

@@ -1,32 +1,34 @@
 //! The contract: input from links and the clock, output to links, actions, events and deadlines.
 
 use alloc::string::ToString;
+use bytes::Bytes;
 
 use super::arena::Arena;
 use super::heartbeat::Silence;
 use super::state::Change;
 use super::{Socket, State};
 use crate::code::{CloseReason, ProtocolCode};
-use crate::crypto::Rng;
+use crate::crypto::{Rng, connection_id};
 use crate::event::Event;
 use crate::ids::{LinkId, LinkKind};
 use crate::link::{Deadline, LinkAction, RecvBytes, Timer, Transmit};
 use crate::time::Time;
+use crate::wire::{ConnectionId, MIN_MTU};
 
 /// `handle_*`: what happens. Every input is legal at any time, in any order, any number of times.
 impl Socket {
     /// A link has come up. The socket takes it when it is waiting for one, and hangs it up otherwise.
     pub fn handle_link_up(&mut self, now: Time, link: LinkId, kind: LinkKind) {
         self.tick(now);
-        let LinkKind::Stream = kind;
+        let too_small = matches!(kind, LinkKind::Datagram { mtu } if usize::from(mtu) < MIN_MTU);
         if self.link.as_ref().is_some_and(|attached| attached.id == link) {
             return;
         }
-        if self.is_client() && self.state == State::Disconnected && !self.lost {
+        if self.is_client() && self.state == State::Disconnected && !self.lost && !too_small {
             self.start_attempt();
         }
-        if self.is_client() && self.state == State::Connecting && self.link.is_none() {
-            self.say_hello(link);
+        if self.is_client() && self.state == State::Connecting && self.link.is_none() && !too_small {
+            self.say_hello(link, kind);
         } else {
             self.refuse_link(link);
         }
@@ -90,6 +92,10 @@ impl Socket {
         self.tick(now);
         if let Some(attached) = self.link.as_mut().filter(|attached| attached.id == link) {
             let bytes = bytes.into();
+            if attached.datagram.is_some() {
+                self.receive_datagram(link, &bytes);
+                return self.settle();
+            }
             self.counters.bytes_received += bytes.bytes.len() as u64;
             attached.heartbeat.on_heard(self.now);
             attached.deframer.push(bytes);
@@ -103,6 +109,7 @@ impl Socket {
         self.tick(now);
         self.check_dialer();
         self.check_liveness();
+        self.check_datagrams();
         self.check_waiting();
         self.check_end();
         self.settle();
@@ -251,8 +258,14 @@ impl Socket {
     }
 
     /// The last bytes for a link that is hung up.
-    pub(crate) fn take_farewell(&mut self, link: LinkId) -> Option<bytes::Bytes> {
+    pub(crate) fn take_farewell(&mut self, link: LinkId) -> Option<Bytes> {
         self.farewell.take_if(|(id, _)| *id == link).map(|(_, bytes)| bytes)
+    }
+
+    /// By what the peer's packets are known that may still come on the last datagram link.
+    pub(crate) fn last_peers_id(&self) -> Option<ConnectionId> {
+        let session = self.session.as_ref()?;
+        Some(ConnectionId(connection_id(&session.secret, session.epoch, !self.is_servers())))
     }
 
     /// When [`Socket::handle_timeout`] is to be called, unless an input comes before. Already due when an action or an
@@ -282,6 +295,10 @@ impl Socket {
         if let Some(link) = self.link.as_ref().filter(|link| link.is_ready()) {
             add(Some(link.heartbeat.silence_deadline(self.config.silence)), Timer::Silence);
             add(self.keepalive_deadline(), Timer::Keepalive);
+        }
+        if self.link.as_ref().is_some_and(|link| link.datagram.is_some()) {
+            let (deadlines, paced) = self.datagram_deadlines();
+            deadlines.into_iter().chain([paced]).for_each(|at| add(at, Timer::Recovery));
         }
         add(self.report_at, Timer::Acknowledge);
         add(self.lanes.next_expiry(), Timer::TimeToLive);

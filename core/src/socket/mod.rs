@@ -9,6 +9,7 @@ mod asks;
 mod attached;
 mod commands;
 mod credit;
+mod datagram;
 mod dial;
 mod drain;
 mod ending;
@@ -40,6 +41,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use datagram::{AMPLIFICATION, Arrival, Bearer, Pieces};
 pub use gate::Stage;
 pub(crate) use handshake::{Refusal, Resume, reject};
 pub use snapshot::Snapshot;

@@ -62,7 +62,7 @@ impl Socket {
         is_ready
     }
 
-    fn receive_frame(&mut self, frame: Frame, capacity: usize) {
+    pub(super) fn receive_frame(&mut self, frame: Frame, capacity: usize) {
         match frame {
             Frame::Data { lane, offset, payload } => self.receive_data(lane, offset, payload, capacity),
             Frame::Lane { lane, received, consumed, limit } => self.receive_report(lane, received, consumed, limit),
@@ -127,7 +127,7 @@ impl Socket {
             return self.violate(violation.code(), &alloc::format!("lane {number}: {violation}"));
         }
         if lane.recv.received() > before {
-            self.violations = 0;
+            self.on_progress();
         }
         self.scan_records(number);
         self.after_arrival(number);
@@ -241,7 +241,7 @@ impl Socket {
             return self.violate(mismatch.code(), &alloc::format!("lane {number}: {mismatch}"));
         }
         receipts.into_iter().for_each(|id| self.tell(Event::Confirmed(id)));
-        self.violations = 0;
+        self.on_progress();
         self.confirm_finish(number);
         self.after_confirmation();
     }
@@ -297,9 +297,25 @@ impl Socket {
         }
     }
 
+    /// A lane has come on, so earlier violations do not count.
+    fn on_progress(&mut self) {
+        self.violations = 0;
+        if let Some(datagram) = self.link.as_mut().and_then(|link| link.datagram.as_mut()) {
+            datagram.on_progress();
+        }
+    }
+
     /// The peer broke a rule: the link ends, the session may go on with another one. The last of several in a row ends
     /// the socket. Before the handshake's end nobody knows whose bytes these are: that is a failed attempt, and no more.
+    ///
+    /// A datagram is only dropped: the link ends with the last of several. Before the handshake's end none of them means anything.
     pub(super) fn violate(&mut self, code: ProtocolCode, text: &str) {
+        if let Some(link) = &mut self.link {
+            let is_ready = link.is_ready();
+            if link.datagram.as_mut().is_some_and(|datagram| !is_ready || !datagram.on_fault()) {
+                return;
+            }
+        }
         let reason = CloseReason::protocol(code, text);
         if self.link.as_ref().is_some_and(|link| link.is_ready()) {
             self.violations += 1;

@@ -49,6 +49,7 @@ impl Socket {
         }
         if let Some(link) = &mut self.link {
             link.heartbeat.rebase(from, to);
+            link.datagram.iter_mut().for_each(|datagram| datagram.rebase(from, to));
         }
         if let Some(ending) = &mut self.ending {
             ending.rebase(from, to);

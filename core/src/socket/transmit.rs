@@ -4,9 +4,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::Socket;
 use super::arena::Arena;
+use super::attached::Attached;
+use crate::code::MAX_REASON;
+use crate::config::MAX_ADDRESS;
 use crate::lane::Outlet;
 use crate::link::Transmit;
-use crate::wire::{Frame, LENGTH_ROOM, MAX_PACKET, encode_data_header, write_length_prefix};
+use crate::wire::{Frame, LENGTH_ROOM, MAX_PACKET, encode_data_header, varint, write_length_prefix};
 
 /// How many bytes of frames one packet aims at: there is room for a few small ones behind. A message of 64 KiB goes into
 /// one.
@@ -15,6 +18,23 @@ const PACKET: usize = MAX_PACKET - 256;
 const PIECE: usize = 1024;
 /// How many bytes of control frames one packet takes before it is sent without data.
 const CONTROL: usize = 32 * 1024;
+/// What a LANE, the largest of the frames of numbers alone, takes at most.
+const NUMBERS: usize = 1 + 4 * varint::MAX_LEN;
+/// What a CLOSE takes at most.
+const CLOSE: usize = 16 + MAX_REASON;
+/// What a GOAWAY takes at most.
+const GOAWAY: usize = 24 + MAX_ADDRESS;
+/// What a VOLATILE takes beside its record.
+const VOLATILE: usize = 16;
+
+/// A packet that frames are written to.
+pub(super) trait PacketWriter {
+    /// Whether there is room for one of at most so many bytes.
+    fn has_room(&self, size: usize) -> bool;
+    /// Appends it.
+    fn frame(&mut self, frame: &Frame);
+}
+
 /// A packet in the making: segments that are shared, and between them what was written.
 struct PacketBuilder {
     transmit: Transmit,
@@ -35,10 +55,6 @@ impl PacketBuilder {
         let start = usize::from(opening.is_some());
         opening.into_iter().for_each(|opening| transmit.push(opening));
         PacketBuilder { transmit, start, first: None, open, length: 0, lane: 0 }
-    }
-
-    fn frame(&mut self, frame: &Frame) {
-        frame.encode(&mut self.open);
     }
 
     /// How many bytes the packet has so far.
@@ -77,6 +93,17 @@ impl PacketBuilder {
     }
 }
 
+impl PacketWriter for PacketBuilder {
+    /// Control frames leave room for data; all of them fit behind.
+    fn has_room(&self, _size: usize) -> bool {
+        self.len() < CONTROL
+    }
+
+    fn frame(&mut self, frame: &Frame) {
+        frame.encode(&mut self.open);
+    }
+}
+
 /// Lane data becomes DATA frames.
 impl Outlet for PacketBuilder {
     fn lane(&mut self, number: u64) {
@@ -105,21 +132,26 @@ impl Socket {
         if !self.gate.is_open(link.gate) {
             return false;
         }
-        if link.opening.is_some() {
-            return true;
+        if let Some(datagram) = &link.datagram {
+            return self.has_datagram_output(link, datagram);
         }
-        let control = link.is_ready()
-            && (!link.pending.is_empty() && self.may_say_pending()
-                || self.report_now && self.lanes.has_reports()
-                || self.lanes.has_prompts()
-                || self.lanes.is_allowance_due()
-                || !self.volatile.is_empty());
-        control || self.lanes.has_data() && self.may_send_data()
+        link.opening.is_some()
+            || link.is_ready() && self.has_control(link)
+            || self.lanes.has_data() && self.may_send_data()
+    }
+
+    /// Whether control frames wait.
+    pub(super) fn has_control(&self, link: &Attached) -> bool {
+        !link.pending.is_empty() && self.may_say_pending()
+            || self.report_now && self.lanes.has_reports()
+            || self.lanes.has_prompts()
+            || self.lanes.is_allowance_due()
+            || !self.volatile.is_empty()
     }
 
     /// Lane data may follow a HELLO that resumes; not one that opens. It waits for the answer when the last attempt had
     /// none: on links that do not last, the answer is what counts.
-    fn may_send_data(&self) -> bool {
+    pub(super) fn may_send_data(&self) -> bool {
         self.session.is_some() && self.dialer.as_ref().is_none_or(|dialer| !dialer.redial.has_failed())
     }
 
@@ -136,7 +168,11 @@ impl Socket {
     }
 
     pub(super) fn next_packet(&mut self, arena: &mut Arena) -> Option<Transmit> {
-        let ready = self.link.as_ref()?.is_ready();
+        let link = self.link.as_ref()?;
+        if link.datagram.is_some() {
+            return self.next_datagram(arena);
+        }
+        let ready = link.is_ready();
         let opening = self.link.as_mut()?.opening.take();
         let mut packet = PacketBuilder::new(opening, arena.take());
         if ready {
@@ -153,10 +189,10 @@ impl Socket {
         transmit
     }
 
-    fn write_control(&mut self, packet: &mut PacketBuilder) {
+    pub(super) fn write_control(&mut self, packet: &mut impl PacketWriter) {
         let (may_close, now) = (self.may_say_closing(), self.now);
         if self.lanes.has_reports() {
-            while packet.len() < CONTROL {
+            while packet.has_room(NUMBERS) {
                 let Some(state) = self.lanes.next_report() else { break };
                 let (lane, received, consumed, limit) = (state.lane, state.received, state.consumed, state.limit);
                 packet.frame(&Frame::Lane { lane, received, consumed, limit });
@@ -164,37 +200,43 @@ impl Socket {
             self.report_at = None;
             self.report_now = self.lanes.has_reports();
         }
-        while packet.len() < CONTROL {
+        while packet.has_room(NUMBERS) {
             let Some((lane, offset)) = self.lanes.next_prompt() else { break };
             packet.frame(&Frame::Prompt { lane, offset });
         }
-        if let Some(allowed) = self.lanes.take_allowance() {
-            packet.frame(&Frame::Allow(allowed));
+        if packet.has_room(NUMBERS) {
+            if let Some(allowed) = self.lanes.take_allowance() {
+                packet.frame(&Frame::Allow(allowed));
+            }
         }
         let Some(link) = &mut self.link else { return };
-        if let Some(token) = link.pending.pong.take() {
+        if let Some(token) = link.pending.pong.take_if(|_| packet.has_room(NUMBERS)) {
             packet.frame(&Frame::Pong(token));
         }
-        if core::mem::take(&mut link.pending.ping) {
+        if packet.has_room(NUMBERS) && core::mem::take(&mut link.pending.ping) {
             packet.frame(&Frame::Ping(link.heartbeat.ping(now)));
         }
-        while packet.len() < CONTROL {
+        while packet.has_room(NUMBERS) {
             let Some(lane) = link.pending.next_lane_done() else { break };
             packet.frame(&Frame::LaneDone(lane));
         }
-        if core::mem::take(&mut link.pending.go_away) {
+        if packet.has_room(GOAWAY) && core::mem::take(&mut link.pending.go_away) {
             if let Some(drain) = &self.drain {
                 packet.frame(&drain.frame(now));
             }
         }
-        if link.pending.close && may_close {
+        if link.pending.close && may_close && packet.has_room(CLOSE) {
             link.pending.close = false;
             if let Some(reason) = self.ending.as_ref().and_then(|ending| ending.said()) {
                 packet.frame(&Frame::Close(reason.clone()));
             }
         }
-        while packet.len() < CONTROL {
-            let Some((lane, record)) = self.volatile.pop() else { break };
+        while let Some(size) = self.volatile.next_size() {
+            let fits = packet.has_room(size + VOLATILE);
+            if !fits && !link.is_too_large(size + VOLATILE) {
+                break;
+            }
+            let Some((lane, record)) = self.volatile.pop().filter(|_| fits) else { continue };
             packet.frame(&Frame::Volatile { lane, record });
         }
     }
@@ -211,8 +253,8 @@ impl Socket {
         }
     }
 
-    fn write_closed(&mut self, packet: &mut PacketBuilder) {
-        let may_close = self.may_say_closing();
+    pub(super) fn write_closed(&mut self, packet: &mut impl PacketWriter) {
+        let may_close = self.may_say_closing() && packet.has_room(1);
         if let Some(link) = self.link.as_mut().filter(|link| link.pending.closed && may_close) {
             link.pending.closed = false;
             packet.frame(&Frame::Closed);

@@ -40,6 +40,11 @@ impl Volatile {
         Some((lane, record))
     }
 
+    /// The size of the next one.
+    pub(crate) fn next_size(&self) -> Option<usize> {
+        self.out.front().map(|(_, record)| record.len())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.out.is_empty()
     }

@@ -1,5 +1,7 @@
 //! Packets, frames and handshakes to bytes and back (PROTOCOL.md §3). No state but the deframer's.
 
+mod ack;
+mod datagram;
 mod deframer;
 mod error;
 mod frame;
@@ -15,6 +17,11 @@ mod tests;
 mod tlv;
 pub(crate) mod varint;
 
+pub(crate) use ack::Ack;
+pub(crate) use datagram::{
+    ConnectionId, Datagram, DatagramFrame, MIN_MTU, Piece, SHORT_OVERHEAD, ShortPacket, ask_ack_soon, encode_cookie,
+    encode_piece, seal, write_short_header,
+};
 pub(crate) use deframer::{Arrived, Deframer, Packet};
 pub(crate) use error::WireError;
 pub(crate) use frame::{Frame, encode_data_header};

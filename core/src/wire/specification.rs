@@ -11,7 +11,7 @@ use super::packet::MAX_PACKET;
 use super::*;
 use crate::code::{CloseReason, ProtocolCode};
 use crate::config::{MAX_ADDRESS, ServerConfig};
-use crate::crypto::{Mac, MacKey};
+use crate::crypto::{Mac, MacKey, connection_id};
 use crate::ids::{AskId, SessionId};
 use crate::lane::record::Violation;
 use crate::lane::{AskOutcome, Incoming, Outgoing, RecordLimits, RecvBuffer, SendBuffer};
@@ -24,6 +24,9 @@ const HANDSHAKES: &str = include_str!("../../tests/vectors/handshakes.txt");
 const KEYS: &str = include_str!("../../tests/vectors/keys.txt");
 const RECORDS: &str = include_str!("../../tests/vectors/records.txt");
 const VARINTS: &str = include_str!("../../tests/vectors/varints.txt");
+const DATAGRAMS: &str = include_str!("../../tests/vectors/datagrams.txt");
+const DATAGRAM_FRAMES: &str = include_str!("../../tests/vectors/datagram_frames.txt");
+const MALFORMED_DATAGRAMS: &str = include_str!("../../tests/vectors/malformed_datagrams.txt");
 const MALFORMED_FRAMES: &str = include_str!("../../tests/vectors/malformed_frames.txt");
 const MALFORMED_HANDSHAKES: &str = include_str!("../../tests/vectors/malformed_handshakes.txt");
 const MALFORMED_RECORDS: &str = include_str!("../../tests/vectors/malformed_records.txt");
@@ -398,5 +401,81 @@ fn the_defaults_are_those_of_the_specification() {
         let row = format!("\n| `{setting}` | ");
         let told = SPECIFICATION.split(&row).nth(1).and_then(|rest| rest.split(" |").next()).expect(setting);
         assert_eq!(quantity(told), value, "{setting}");
+    }
+}
+
+/// What a datagram says, and the bytes that this implementation writes for it.
+fn datagrams() -> Vec<(&'static str, Datagram, Bytes)> {
+    let id = counting(0x30);
+    let short = |name, (epoch, from_server), number, ack_soon, frames: &'static str| {
+        let connection_id = ConnectionId(connection_id(&secret(), epoch, from_server));
+        let frames = vector(FRAMES, frames);
+        let mut out = BytesMut::new();
+        write_short_header(connection_id, number, ack_soon, &mut out);
+        out.extend_from_slice(&frames);
+        seal(&mut out);
+        (name, Datagram::Short(ShortPacket { connection_id, number, ack_soon, frames }), out.freeze())
+    };
+    let piece = |name, cookie: &'static [u8], packet: Bytes, offset: usize, size, pad| {
+        let (bytes, length) = encode_piece(&id, cookie, &packet, offset, size, pad);
+        let part = packet.slice(offset..offset + length);
+        let cookie = Bytes::from_static(cookie);
+        (name, Datagram::Greeting(Piece { id, cookie, total: packet.len(), offset, bytes: part }), bytes)
+    };
+    let cookie = Bytes::from_static(&[0xC0, 0xC1, 0xC2]);
+    vec![
+        short("short-client", (1, false), 0, false, "ping"),
+        short("short-server", (2, true), 300, true, "data"),
+        piece("greeting-whole", b"", vector(HANDSHAKES, "hello-open"), 0, 256, false),
+        piece("greeting-piece", b"\xC0\xC1\xC2", vector(HANDSHAKES, "hello-open-auth"), 60, 80, true),
+        ("cookie", Datagram::Cookie { id, cookie: cookie.clone() }, encode_cookie(&id, &cookie)),
+    ]
+}
+
+fn datagram_frames() -> Vec<(&'static str, Bytes)> {
+    let ack = |delay, ranges: &[core::ops::Range<u64>]| {
+        let mut out = BytesMut::new();
+        DatagramFrame::encode_ack(Duration::from_micros(delay), ranges.iter().cloned(), &mut out);
+        out.freeze()
+    };
+    let (mut challenge, mut response) = (BytesMut::new(), BytesMut::new());
+    DatagramFrame::encode_challenge(&counting(0x50), &mut challenge);
+    DatagramFrame::encode_response(&counting(0x50), &mut response);
+    vec![
+        ("ack-first", ack(0, core::slice::from_ref(&(0..1)))),
+        ("ack-gaps", ack(25_000, &[995..1001, 990..991, 100..989])),
+        ("challenge", challenge.freeze()),
+        ("response", response.freeze()),
+    ]
+}
+
+#[test]
+fn datagram_vectors_hold_both_ways() {
+    assert!(vectors(DATAGRAMS).map(|(name, _)| name).eq(datagrams().iter().map(|(name, ..)| *name)));
+    for ((name, bytes), (_, datagram, written)) in vectors(DATAGRAMS).zip(datagrams()) {
+        assert_eq!(Datagram::decode(&bytes), Some(datagram), "{name}");
+        assert_eq!(written, bytes, "{name}");
+    }
+}
+
+#[test]
+fn datagram_frame_vectors_hold_both_ways() {
+    let read: Vec<_> = vectors(DATAGRAM_FRAMES).collect();
+    assert_eq!(read, datagram_frames());
+    let told: Vec<u64> = numbered_rows("### §14.3", 16).into_iter().map(|(number, _)| number).collect();
+    let mut known: Vec<u64> = read.iter().map(|(_, frame)| u64::from(frame[0])).collect();
+    known.dedup();
+    assert_eq!(told, known);
+    let Ok(Some(DatagramFrame::Ack(ack))) = DatagramFrame::decode(&mut vector(DATAGRAM_FRAMES, "ack-gaps")) else {
+        panic!("no ACK")
+    };
+    assert_eq!(ack.delay, Duration::from_millis(25));
+    assert_eq!(ack.ranges().collect::<Vec<_>>(), [995..1001, 990..991, 100..989]);
+}
+
+#[test]
+fn malformed_datagram_vectors_are_dropped() {
+    for (name, bytes) in vectors(MALFORMED_DATAGRAMS) {
+        assert_eq!(Datagram::decode(&bytes), None, "{name}");
     }
 }

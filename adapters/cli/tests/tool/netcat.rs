@@ -173,9 +173,19 @@ fn unix_sockets_carry_lines() {
 }
 
 #[test]
+fn udp_carries_lines() {
+    let (lines, input) = numbered(10_000);
+    let (_server, url) = Tool::listen(&["udp://127.0.0.1:0", "--echo"]);
+    assert!(url.starts_with("udp://127.0.0.1:"), "{url}");
+    let ended = Tool::run(&["connect", &url], input.as_bytes());
+    assert_eq!(ended.code, Some(0), "{:?}", ended.stderr);
+    assert!(ended.stdout == lines, "each line came back once and in order");
+}
+
+#[test]
 fn signals_close_a_listener_and_its_clients() {
-    for signal in ["-INT", "-TERM"] {
-        let (server, url) = Tool::listen(&[ANY]);
+    for (signal, any) in [("-INT", ANY), ("-TERM", ANY), ("-INT", "udp://127.0.0.1:0")] {
+        let (server, url) = Tool::listen(&[any]);
         let mut client = Tool::start(&["connect", &url]);
         client.write(b"hello\n");
         assert_eq!(server.line(), "hello");

@@ -22,9 +22,10 @@ use crate::signals::Signals;
 use crate::wait::Alarms;
 use crate::wait_list::{WaitKey, WaitList, Wakes};
 use door::Door;
-use id_map::IdMap;
 
-pub(crate) use tasks::ServerTask;
+pub(crate) use door::Wanted;
+pub(crate) use id_map::IdMap;
+pub(crate) use tasks::{Entrance, ServerTask};
 
 /// A server's machine, shared by the handles of its sockets and its tasks.
 pub(crate) struct Server {
@@ -35,6 +36,8 @@ struct Inner {
     machine: Machine,
     members: IdMap<SocketId, Member>,
     doors: IdMap<LinkId, Door>,
+    /// The links of a UDP socket of which something is wanted that its task does not know.
+    wanted: VecDeque<LinkId>,
     last_link: u64,
     /// Clients that nobody has taken from the queue; the machine bounds how many wait.
     opens: VecDeque<OpenRequest>,
@@ -90,6 +93,7 @@ impl Server {
             machine,
             members: IdMap::default(),
             doors: IdMap::default(),
+            wanted: VecDeque::new(),
             last_link: 0,
             opens: VecDeque::new(),
             alarms: Alarms::default(),
@@ -335,7 +339,7 @@ impl Inner {
         if hang_up {
             self.note_flushed(*link);
         }
-        wakes.extend(self.doors.get_mut(link)?.knock(hang_up));
+        self.knock(*link, hang_up, wakes);
         (!hang_up).then_some(*link)
     }
 

@@ -16,33 +16,47 @@ use crate::handle::lock;
 use crate::link::{LinkIo, Wire};
 use crate::runtime::{Acceptor, Link, Runtime, Timer};
 use crate::tls::{TlsServer, TlsStream};
+use crate::udp::UdpDoors;
 
 /// How many links are accepted before others run.
 const TURNS: usize = 64;
 /// How long accepting pauses when the system has no room for another link.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Where links come in.
+pub(crate) enum Entrance<R: Runtime> {
+    /// Each is a stream, and has a task of its own.
+    Stream {
+        acceptor: R::Acceptor,
+        #[expect(dead_code, reason = "it is dropped together with the acceptor")]
+        claim: Claim,
+        tls: Option<TlsServer>,
+    },
+    /// All go over one socket, which the server's task serves.
+    Udp(Box<UdpDoors<R::Datagrams>>),
+}
+
 /// Accepts links and keeps the time of all sockets, until the server is closed and everything is over.
 pub(crate) struct ServerTask<R: Runtime> {
     server: Arc<Server>,
     runtime: R,
-    acceptor: Option<(R::Acceptor, Claim)>,
-    tls: Option<TlsServer>,
+    entrance: Option<Entrance<R>>,
     alarm: Alarm<R::Timer>,
     pause: Option<R::Timer>,
 }
 
 impl<R: Runtime> ServerTask<R> {
-    /// `claim` is dropped together with the acceptor.
-    pub(crate) fn new(
-        server: Arc<Server>,
-        runtime: R,
-        acceptor: R::Acceptor,
-        claim: Claim,
-        tls: Option<TlsServer>,
-    ) -> Self {
+    pub(crate) fn new(server: Arc<Server>, runtime: R, entrance: Entrance<R>) -> Self {
         let alarm = Alarm::new(runtime.timer());
-        ServerTask { server, runtime, acceptor: Some((acceptor, claim)), tls, alarm, pause: None }
+        ServerTask { server, runtime, entrance: Some(entrance), alarm, pause: None }
+    }
+
+    fn let_in(&mut self, cx: &mut Context<'_>) {
+        match &mut self.entrance {
+            Some(Entrance::Stream { .. }) => self.accept(cx),
+            Some(Entrance::Udp(doors)) => doors.poll(&self.server, cx),
+            None => {}
+        }
     }
 
     fn accept(&mut self, cx: &mut Context<'_>) {
@@ -51,10 +65,13 @@ impl<R: Runtime> ServerTask<R> {
                 return;
             }
             self.pause = None;
-            let Some((acceptor, _)) = &mut self.acceptor else { return };
+            let Some(Entrance::Stream { acceptor, tls, .. }) = &mut self.entrance else { return };
             match acceptor.poll_accept(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(link)) => self.welcome(link),
+                Poll::Ready(Ok(link)) => {
+                    let tls = tls.clone();
+                    self.welcome(link, tls);
+                }
                 Poll::Ready(Err(error)) if is_of_one_link(&error) => {}
                 Poll::Ready(Err(_)) => {
                     let mut timer = self.runtime.timer();
@@ -66,8 +83,8 @@ impl<R: Runtime> ServerTask<R> {
         cx.waker().wake_by_ref();
     }
 
-    fn welcome(&self, link: R::Link) {
-        let wire = match &self.tls {
+    fn welcome(&self, link: R::Link, tls: Option<TlsServer>) {
+        let wire = match &tls {
             None => Ok(Wire::Plain(link)),
             Some(tls) => TlsStream::accept(link, tls).map(|stream| Wire::Tls(Box::new(stream))),
         };
@@ -85,9 +102,10 @@ impl<R: Runtime> Future for ServerTask<R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = self.get_mut();
         task.server.serve(cx);
-        task.accept(cx);
+        task.let_in(cx);
         if task.server.has_emptied() {
-            task.acceptor = None;
+            // The links of a UDP socket need it to the end.
+            task.entrance.take_if(|entrance| matches!(entrance, Entrance::Stream { .. }));
             if task.server.has_ended() {
                 return Poll::Ready(());
             }
@@ -104,7 +122,7 @@ impl<R: Runtime> Unpin for ServerTask<R> {}
 
 impl<R: Runtime> Drop for ServerTask<R> {
     fn drop(&mut self) {
-        self.acceptor = None;
+        self.entrance = None;
         self.server.shut_down();
     }
 }
@@ -139,7 +157,8 @@ impl Server {
         self.act(|inner, wakes| {
             let emptied = inner.stage > Stage::Open && inner.machine.is_empty();
             if emptied {
-                inner.doors.values_mut().for_each(|door| wakes.extend(door.knock(true)));
+                let links: Vec<LinkId> = inner.doors.keys().copied().collect();
+                links.into_iter().for_each(|link| inner.knock(link, true, wakes));
             }
             emptied
         })

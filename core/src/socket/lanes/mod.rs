@@ -265,6 +265,17 @@ impl Lanes {
         })
     }
 
+    /// The peer may not have heard how many lanes it may open.
+    pub(crate) fn repeat_allowance(&mut self) {
+        self.told_allowed = 0;
+    }
+
+    /// The peer may not have heard the last report of the lane; false when the lane is over.
+    pub(crate) fn repeat_report(&mut self, number: u64) -> bool {
+        self.report_lane(number);
+        self.get(number).is_some()
+    }
+
     // ---- sending ----
 
     /// Puts a plain record at the end of a lane's stream.
@@ -501,7 +512,7 @@ impl Lanes {
 
     /// Removes a lane that is over and whose peer has been told; whether it was.
     pub(crate) fn sweep(&mut self, number: u64) -> bool {
-        let over = |lane: &Lane| lane.is_done() && lane.reported == lane.recv.consumed();
+        let over = |lane: &Lane| lane.is_done() && lane.reported == lane.recv.consumed() && !lane.to_report;
         let over = self.others.get(&number).is_some_and(over);
         if over {
             self.remove(number);

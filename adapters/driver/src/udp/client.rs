@@ -1,0 +1,103 @@
+//! A client's UDP link: a socket of its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+
+use steadfast::{LinkKind, RecvBytes};
+
+use super::{Outbox, UdpIo, bind, is_refused};
+use crate::link::{Batch, LAST_WRITES, TURNS};
+use crate::runtime::{Datagrams, Runtime, Timer};
+
+/// A socket that sends to one address and hears only from there.
+pub(crate) struct UdpLink<D> {
+    io: UdpIo<D>,
+    remote: SocketAddr,
+    mtu: u16,
+    batch: Batch,
+    outbox: Outbox,
+    /// The machine may have more for the link.
+    flush: bool,
+    /// Something has come. From then on what the system says of the other end is not believed, for anybody can make it
+    /// say so.
+    heard: bool,
+}
+
+impl<D: Datagrams> UdpLink<D> {
+    /// A new socket, at any address of this machine.
+    pub(crate) fn connect<R: Runtime<Datagrams = D>>(runtime: &R, remote: SocketAddr, mtu: u16) -> io::Result<Self> {
+        let any: SocketAddr = if remote.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+        let socket = bind(any)?;
+        socket.connect(remote)?;
+        let io = UdpIo::new(runtime.datagrams(socket)?)?;
+        Ok(UdpLink { io, remote, mtu, batch: Batch::default(), outbox: Outbox::default(), flush: false, heard: false })
+    }
+
+    pub(crate) fn kind(&self) -> LinkKind {
+        LinkKind::Datagram { mtu: self.mtu }
+    }
+
+    /// The machine has said that it has output for the link.
+    pub(crate) fn flush(&mut self) {
+        self.flush = true;
+    }
+
+    /// Receives until nothing is there, or others should run, too. True when something has come.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, mut receive: impl FnMut(RecvBytes)) -> io::Result<bool> {
+        for turn in 0..TURNS {
+            let UdpLink { io, heard, .. } = self;
+            let polled = io.poll_recv(cx, |_, datagram| {
+                *heard = true;
+                receive(datagram.into());
+            });
+            match polled {
+                Poll::Pending => return Ok(turn > 0),
+                Poll::Ready(result) => self.unless_meaningless(result)?,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Ok(true)
+    }
+
+    /// Sends until the machine has no more, the system takes no more, or others should run, too. Ready when everything
+    /// was sent. Nothing is taken from the machine while the system takes nothing.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut fill: impl FnMut(&mut Batch) -> bool,
+    ) -> Poll<io::Result<()>> {
+        for _ in 0..TURNS {
+            if self.batch.is_empty() && self.flush {
+                self.flush = !fill(&mut self.batch);
+            }
+            self.batch.pour(&mut self.outbox, self.io.max_joined());
+            if self.outbox.is_empty() {
+                self.outbox.shrink();
+                return Poll::Ready(Ok(()));
+            }
+            let sent = ready!(self.io.poll_send(cx, &mut self.outbox, self.remote));
+            self.unless_meaningless(sent)?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn unless_meaningless(&self, result: io::Result<()>) -> io::Result<()> {
+        match result {
+            Err(error) if self.heard && is_refused(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Ends a link that the machine has hung up: sends what remains. Bounded in time.
+    pub(crate) async fn hang_up(mut self, mut timer: impl Timer, mut fill: impl FnMut(&mut Batch) -> bool) {
+        self.flush = true;
+        timer.set(LAST_WRITES);
+        std::future::poll_fn(|cx| match self.poll_write(cx, &mut fill) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => timer.poll_fired(cx),
+        })
+        .await;
+    }
+}

@@ -1,0 +1,232 @@
+//! Datagram links: addresses from which anything may come (PROTOCOL.md §14.2).
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Server, SocketId};
+use crate::ids::LinkId;
+use crate::link::{LinkAction, RecvBytes};
+use crate::socket::{AMPLIFICATION, Arrival, Bearer, Pieces, Refusal, reject};
+use crate::time::Time;
+use crate::wire::{ConnectionId, Datagram, MIN_MTU, Piece, encode_cookie, encode_piece};
+
+/// For how long the last word is repeated to whoever has not heard it.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// All datagram links, whoever they belong to. Those that belong to nobody have a deadline.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doors {
+    doors: BTreeMap<LinkId, Door>,
+    waiting: BTreeSet<(Time, LinkId)>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Door {
+    mtu: usize,
+    /// What a cookie is bound to.
+    address: Box<[u8]>,
+    /// What has arrived of a HELLO that came with a cookie.
+    pieces: Option<Box<Pieces>>,
+    /// The HELLO at hand: its id, its last datagram's size, and whether a cookie proves its address.
+    hello: [u8; 16],
+    size: usize,
+    proven: bool,
+    /// When it is hung up, unless a socket or an open takes it.
+    until: Option<Time>,
+    /// What was on it has ended.
+    parted: Option<(Parted, Bytes)>,
+}
+
+/// Who is told again that it is over.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Parted {
+    Session(ConnectionId),
+    Hello([u8; 16]),
+}
+
+impl Doors {
+    pub(super) fn has(&self, link: LinkId) -> bool {
+        !self.doors.is_empty() && self.doors.contains_key(&link)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.waiting.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn remove(&mut self, link: LinkId) -> bool {
+        let Some(door) = self.doors.remove(&link) else { return false };
+        if let Some(until) = door.until {
+            self.waiting.remove(&(until, link));
+        }
+        true
+    }
+
+    /// A socket or an open holds the link: it has no deadline of its own.
+    pub(super) fn take(&mut self, link: LinkId) {
+        let Some(door) = self.doors.get_mut(&link) else { return };
+        door.parted = None;
+        if let Some(until) = door.until.take() {
+            self.waiting.remove(&(until, link));
+        }
+    }
+
+    fn wait(&mut self, link: LinkId, until: Time) {
+        let Some(door) = self.doors.get_mut(&link) else { return };
+        if let Some(former) = door.until.replace(until) {
+            self.waiting.remove(&(former, link));
+        }
+        self.waiting.insert((until, link));
+    }
+
+    /// The last word on the link, for a while.
+    fn part(&mut self, link: LinkId, until: Time, from: Parted, last: Bytes) {
+        self.wait(link, until);
+        if let Some(door) = self.doors.get_mut(&link) {
+            door.parted = Some((from, last));
+        }
+    }
+
+    /// What is answered to one of these again.
+    fn last_word(&self, link: LinkId, to: Parted) -> Option<Bytes> {
+        let (from, last) = self.doors.get(&link)?.parted.as_ref()?;
+        (*from == to).then(|| last.clone())
+    }
+}
+
+impl Server {
+    /// A datagram link is up. The oldest that nobody holds makes room.
+    pub(super) fn greet_datagrams(&mut self, link: LinkId, mtu: u16, address: &[u8]) {
+        if self.doors.has(link) || self.table.owns(link) {
+            return;
+        }
+        if usize::from(mtu) < MIN_MTU {
+            return self.actions.push_back(LinkAction::HangUp(link));
+        }
+        if self.doors.waiting.len() >= self.config.max_unknown_links {
+            if let Some((_, oldest)) = self.doors.waiting.first().copied() {
+                self.hang_up(oldest);
+            }
+        }
+        let door = Door {
+            mtu: mtu.into(),
+            address: address.into(),
+            pieces: None,
+            hello: [0; 16],
+            size: 0,
+            proven: false,
+            until: None,
+            parted: None,
+        };
+        self.doors.doors.insert(link, door);
+        self.doors.wait(link, self.now + self.config.hello_timeout);
+    }
+
+    pub(super) fn hear_datagram(&mut self, link: LinkId, bytes: RecvBytes) {
+        if Datagram::is_long(&bytes.bytes) {
+            if let Some(Datagram::Greeting(piece)) = Datagram::decode(&bytes.bytes) {
+                self.hear_piece(link, piece, bytes.bytes.len());
+            }
+            return;
+        }
+        if let Some(socket) = self.table.owner(link).and_then(|id| self.table.get_dirty(id)) {
+            return socket.handle_bytes(self.now, link, bytes);
+        }
+        if let Some(Datagram::Short(packet)) = Datagram::decode(&bytes.bytes) {
+            if let Some(last) = self.doors.last_word(link, Parted::Session(packet.connection_id)) {
+                self.say(link, last);
+            }
+        }
+    }
+
+    fn hear_piece(&mut self, link: LinkId, piece: Piece, size: usize) {
+        if let Some(last) = self.doors.last_word(link, Parted::Hello(piece.id)) {
+            return self.say(link, last);
+        }
+        let Some(door) = self.doors.doors.get_mut(&link) else { return };
+        let proven = self.cookies.holds(self.now, &door.address, &piece.id, &piece.cookie);
+        let hello = if piece.bytes.len() == piece.total {
+            piece.bytes
+        } else if !proven {
+            return self.say_cookie(link, &piece.id);
+        } else {
+            let Some(hello) = door.pieces.get_or_insert_default().add(&piece) else { return };
+            door.pieces = None;
+            hello
+        };
+        (door.hello, door.size, door.proven) = (piece.id, size, proven);
+        let challenge = self.rng.array();
+        let arrival = Arrival { mtu: door.mtu, id: piece.id, proven, size, challenge };
+        self.hear_hello(link, &hello, Bearer::Datagrams(arrival));
+    }
+
+    /// Asks for the HELLO again, with a cookie.
+    pub(super) fn say_cookie(&mut self, link: LinkId, id: &[u8; 16]) {
+        let Some(door) = self.doors.doors.get(&link) else { return };
+        let cookie = self.cookies.make(self.now, &door.address, id);
+        self.say(link, encode_cookie(id, &cookie));
+    }
+
+    /// Answers the HELLO at hand with a REJECT, if that is not too much for an address that is not proven.
+    pub(super) fn refuse_datagram(
+        &mut self,
+        link: LinkId,
+        nonce: [u8; 16],
+        refusal: &Refusal,
+        proof: Option<(&[u8; 32], &[u8])>,
+    ) {
+        let Some(door) = self.doors.doors.get(&link) else { return };
+        let encode = |refusal: &Refusal| {
+            let packet = reject(refusal, nonce, proof);
+            let (datagram, length) = encode_piece(&door.hello, &[], &packet, 0, door.mtu, false);
+            (length == packet.len()).then_some(datagram)
+        };
+        let datagram = encode(refusal).or_else(|| encode(&refusal.without_text()));
+        let Some(datagram) = datagram.filter(|it| door.proven || it.len() <= AMPLIFICATION * door.size) else { return };
+        if !self.table.owns(link) {
+            let from = Parted::Hello(door.hello);
+            self.doors.part(link, self.now + LINGER, from, datagram.clone());
+        }
+        self.say(link, datagram);
+    }
+
+    /// The socket has left the link: with a last word, which is repeated for a while, or without.
+    pub(super) fn part(&mut self, link: LinkId, id: SocketId) {
+        let last = self.table.hang_up(id, link);
+        let from = self.table.get(id).and_then(|socket| socket.last_peers_id());
+        match last.zip(from) {
+            Some((last, from)) if self.doors.has(link) => {
+                self.doors.part(link, self.now + LINGER, Parted::Session(from), last.clone());
+                self.say(link, last);
+            }
+            Some((last, _)) => {
+                self.table.say_farewell(link, last);
+                self.actions.push_back(LinkAction::HangUp(link));
+            }
+            None => self.hang_up(link),
+        }
+    }
+
+    /// Sends a datagram that no socket has made.
+    fn say(&mut self, link: LinkId, datagram: Bytes) {
+        if self.table.say_farewell(link, datagram).is_none() {
+            self.actions.push_back(LinkAction::Flush(link));
+        }
+    }
+
+    /// The link is of no use any more.
+    pub(super) fn hang_up(&mut self, link: LinkId) {
+        self.doors.remove(link);
+        self.actions.push_back(LinkAction::HangUp(link));
+    }
+
+    /// Links that nobody has taken in time.
+    pub(super) fn check_doors(&mut self) {
+        while let Some((_, link)) = self.doors.waiting.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.hang_up(link);
+        }
+    }
+}

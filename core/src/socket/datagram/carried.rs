@@ -1,0 +1,170 @@
+//! What packets carried, and what of it has to be sent again.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::ranges::Ranges;
+use crate::recovery::Fate;
+
+/// Bytes of a lane's stream.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct LaneBytes {
+    pub(crate) lane: u64,
+    pub(crate) range: Range<u64>,
+}
+
+/// State of which the newest value is sent again when a packet with it is lost.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(crate) enum Word {
+    Allow,
+    Close,
+    Closed,
+    GoAway,
+    Challenge,
+    Response,
+    Report(u64),
+    LaneDone(u64),
+    Prompt(u64),
+}
+
+/// What one packet carried. Most carry one piece of a lane, or one word.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Carried {
+    piece: Option<LaneBytes>,
+    pieces: Vec<LaneBytes>,
+    /// How many of the pieces stood in the packet for their own sake; those behind them were repeated.
+    wanted: usize,
+    words: Vec<Word>,
+}
+
+impl Carried {
+    /// Adds a piece that is to arrive. A piece that goes on where the last one ended becomes one with it.
+    pub(crate) fn add_piece(&mut self, lane: u64, range: Range<u64>) {
+        self.wanted += usize::from(self.push(lane, range));
+    }
+
+    /// Adds a piece that another packet carries, too.
+    pub(crate) fn add_repeated(&mut self, lane: u64, range: Range<u64>) {
+        self.push(lane, range);
+    }
+
+    fn push(&mut self, lane: u64, range: Range<u64>) -> bool {
+        let last = self.pieces.last_mut().or(self.piece.as_mut());
+        if let Some(last) = last.filter(|last| last.lane == lane && last.range.end == range.start) {
+            last.range.end = range.end;
+            return false;
+        }
+        let piece = LaneBytes { lane, range };
+        match &self.piece {
+            None => self.piece = Some(piece),
+            Some(_) => self.pieces.push(piece),
+        }
+        true
+    }
+
+    pub(crate) fn add_word(&mut self, word: Word) {
+        self.words.push(word);
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &LaneBytes> {
+        self.piece.iter().chain(&self.pieces)
+    }
+
+    /// The pieces that stood in the packet for their own sake.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = &LaneBytes> {
+        self.pieces().take(self.wanted)
+    }
+}
+
+/// Which bytes of the lanes the peer has received by what it acknowledged, and what has to be sent again.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Outstanding {
+    main: Stream,
+    others: BTreeMap<u64, Stream>,
+    /// The lanes with lost bytes.
+    lost: BTreeSet<u64>,
+    words: BTreeSet<Word>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+struct Stream {
+    acked: Ranges,
+    lost: Ranges,
+}
+
+impl Outstanding {
+    /// A packet's fate is known.
+    pub(crate) fn on_fate(&mut self, fate: Fate, carried: &Carried) {
+        for LaneBytes { lane, range } in carried.pieces() {
+            let stream = if *lane == 0 { &mut self.main } else { self.others.entry(*lane).or_default() };
+            match fate {
+                Fate::Acked | Fate::Found => {
+                    stream.acked.insert(range.clone());
+                    stream.lost.remove(range.clone());
+                }
+                Fate::Lost => {
+                    for gap in stream.acked.gaps(range.clone()) {
+                        stream.lost.insert(gap);
+                    }
+                }
+            }
+            if stream.lost.is_empty() {
+                self.lost.remove(lane);
+            } else {
+                self.lost.insert(*lane);
+            }
+        }
+        if fate == Fate::Lost {
+            self.words.extend(carried.words.iter().copied());
+        }
+    }
+
+    /// Whether bytes are to be sent again.
+    pub(crate) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// A lane and the first of its bytes that are to be sent again.
+    pub(crate) fn first_lost(&self) -> Option<LaneBytes> {
+        let lane = *self.lost.first()?;
+        let stream = if lane == 0 { &self.main } else { self.others.get(&lane)? };
+        Some(LaneBytes { lane, range: stream.lost.first()? })
+    }
+
+    /// These bytes need not be sent again, or are.
+    pub(crate) fn take_lost(&mut self, lane: u64, range: Range<u64>) {
+        let stream = if lane == 0 { Some(&mut self.main) } else { self.others.get_mut(&lane) };
+        let rest = stream.is_some_and(|stream| {
+            stream.lost.remove(range);
+            !stream.lost.is_empty()
+        });
+        if !rest {
+            self.lost.remove(&lane);
+        }
+    }
+
+    /// The parts of these bytes that no acknowledged packet carried.
+    pub(crate) fn unacknowledged(&self, bytes: &LaneBytes) -> Vec<Range<u64>> {
+        match if bytes.lane == 0 { Some(&self.main) } else { self.others.get(&bytes.lane) } {
+            Some(stream) => stream.acked.gaps(bytes.range.clone()).collect(),
+            None => Vec::from([bytes.range.clone()]),
+        }
+    }
+
+    /// State that was lost and is to be told again, once.
+    pub(crate) fn take_words(&mut self) -> BTreeSet<Word> {
+        core::mem::take(&mut self.words)
+    }
+
+    /// Forgets lanes that are over, when there are many of them.
+    pub(crate) fn tidy(&mut self, live: usize, is_live: impl Fn(u64) -> bool) {
+        if self.others.len() > 2 * live + 16 {
+            self.others.retain(|lane, _| is_live(*lane));
+            let others = &self.others;
+            self.lost.retain(|lane| *lane == 0 || others.contains_key(lane));
+        }
+    }
+}
