@@ -90,7 +90,8 @@ fn each_harm_is_done_to_datagrams_and_nothing_comes_of_it() {
             assert_eq!(result[field], expected, "{harm:?}: {result}");
         }
     }
-    let datagrams = |mtu| sim(&["--link", "datagram", "--size", "5000", "--mtu", mtu])["datagrams"].as_u64();
+    let few = ["--link", "datagram", "--messages", "20", "--size", "5000", "--interval", "20000", "--mtu"];
+    let datagrams = |mtu| sim(&[&few[..], &[mtu]].concat())["datagrams"].as_u64();
     assert!(datagrams("1200") > datagrams("9000"));
 }
 
