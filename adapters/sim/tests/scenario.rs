@@ -52,6 +52,49 @@ fn a_stream_is_cut_again_and_again_and_loses_nothing() {
 }
 
 #[test]
+fn datagrams_are_lost_doubled_reordered_and_changed_and_the_messages_are_not() {
+    let good = Scenario { link: Link::Datagram, messages: 2_000, interval: 500, size: 300, ..Scenario::default() };
+    let calm = run(&good);
+    assert!(calm.p999_ms < 30.0 && calm.datagrams > calm.ack_datagrams, "{calm:?}");
+    assert_eq!(calm.retransmitted_bytes, 0, "{calm:?}");
+    for seed in 0..5 {
+        let harmed = Scenario {
+            loss: 0.05,
+            burst_loss: 0.02,
+            reorder: 0.1,
+            duplicate: 0.1,
+            corrupt: 0.02,
+            cut_every: Some(700.0),
+            seed,
+            ..good.clone()
+        };
+        let report = run(&harmed);
+        assert!(report.retransmitted_bytes > 0 && report.cuts > 0, "{report:?}");
+    }
+}
+
+#[test]
+fn what_is_lost_and_doubled_is_in_the_trace_as_often_as_it_was_to_be() {
+    let scenario = Scenario {
+        link: Link::Datagram,
+        messages: 10_000,
+        interval: 500,
+        size: 100,
+        loss: 0.05,
+        duplicate: 0.1,
+        ..Scenario::default()
+    };
+    let trace = scenario.run_recorded().expect("a scenario that can be").trace.expect("it was recorded");
+    let count = |is: fn(&Happened) -> bool| trace.entries.iter().filter(|entry| is(&entry.what)).count() as f64;
+    let sent = count(|what| matches!(what, Happened::Sent(_)));
+    let lost = count(|what| matches!(what, Happened::Lost(..)));
+    let arrived = count(|what| matches!(what, Happened::Arrived(..)));
+    assert!((lost / sent / 0.05 - 1.0).abs() < 0.15, "{lost} of {sent}");
+    assert!((arrived / (sent - lost) / 1.1 - 1.0).abs() < 0.02, "{arrived} of {sent}, {lost} lost");
+    assert!(lost <= sent && arrived + lost >= sent - 2.0);
+}
+
+#[test]
 fn a_link_that_never_lives_long_enough_ends_the_run_with_a_reason() {
     let scenario = Scenario { messages: 100_000, cut_every: Some(1.0), ..Scenario::default() };
     let outcome = scenario.run().expect("a scenario that can be");

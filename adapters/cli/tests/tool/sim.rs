@@ -70,6 +70,32 @@ fn each_option_does_something() {
 }
 
 #[test]
+fn each_harm_is_done_to_datagrams_and_nothing_comes_of_it() {
+    let usual = sim(&["--link", "datagram", "--interval", "1000"]);
+    assert!(usual["datagrams"].as_u64() > usual["ack_datagrams"].as_u64(), "{usual}");
+    for harm in [
+        &["--loss", "0.05"][..],
+        &["--burst-loss", "0.05"],
+        &["--reorder", "0.2"],
+        &["--reorder", "0.2", "--reorder-delay", "30"],
+        &["--duplicate", "0.2"],
+        &["--corrupt", "0.05"],
+        &["--cut-every", "400"],
+        &["--profile", "interactive", "--loss", "0.05"],
+        &["--queue", "4000", "--rate", "10"],
+    ] {
+        let result = sim(&[&["--link", "datagram", "--interval", "1000"], harm].concat());
+        assert_ne!(result, usual, "{harm:?}");
+        for (field, expected) in [("delivered", 1000), ("lost", 0), ("duplicated", 0), ("reordered", 0)] {
+            assert_eq!(result[field], expected, "{harm:?}: {result}");
+        }
+    }
+    let few = ["--link", "datagram", "--messages", "20", "--size", "5000", "--interval", "20000", "--mtu"];
+    let datagrams = |mtu| sim(&[&few[..], &[mtu]].concat())["datagrams"].as_u64();
+    assert!(datagrams("1200") > datagrams("9000"));
+}
+
+#[test]
 fn a_file_says_a_scenario_and_options_go_before_it() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();

@@ -142,6 +142,8 @@ impl Default for Scenario {
 
 /// The largest datagram where nothing else is said.
 const MTU: u16 = 1_400;
+/// How many bytes are repeated for 100 new ones, at most, where latency matters most.
+const REDUNDANCY: u32 = 200;
 
 impl Scenario {
     /// Whether it can be run.
@@ -162,8 +164,7 @@ impl Scenario {
             let problem = "is for datagram links: a stream's transport cuts it into packets as it must".into();
             return Err(ScenarioError { what: "mtu", problem });
         }
-        self.path().check(self.carriage())?;
-        self.sockets().map(|_| ())
+        Ok(self.path().check(self.carriage())?)
     }
 
     /// One direction, when the harm has begun.
@@ -197,15 +198,22 @@ impl Scenario {
         self.mtu.unwrap_or(MTU)
     }
 
-    /// What the core is told of the link, and the configuration of both sockets.
-    pub(crate) fn sockets(&self) -> Result<(LinkKind, Config), ScenarioError> {
+    /// What the core is told of the link.
+    pub(crate) fn kind(&self) -> LinkKind {
         match self.link {
-            Link::Stream => Ok((LinkKind::Stream, Config::default())),
-            Link::Datagram => {
-                let problem = "is `datagram`, and this version of the protocol has only streams".into();
-                Err(ScenarioError { what: "link", problem })
-            }
+            Link::Stream => LinkKind::Stream,
+            Link::Datagram => LinkKind::Datagram { mtu: self.mtu() },
         }
+    }
+
+    /// The configuration of both sockets.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.profile = match self.profile {
+            Profile::Bulk => steadfast::Profile::Bulk,
+            Profile::Interactive => steadfast::Profile::Interactive { redundancy: REDUNDANCY },
+        };
+        config
     }
 }
 

@@ -104,10 +104,10 @@ struct Run {
 
 impl Run {
     fn new(scenario: &Scenario, world: &mut World) -> Result<Run, ScenarioError> {
-        let (kind, config) = scenario.sockets()?;
+        let config = scenario.config();
         world.rigour = Rigour::OFF;
         world.count_traffic();
-        world.conditions.kind = kind;
+        world.conditions.kind = scenario.kind();
         world.conditions.latency = Duration::ZERO..=Duration::ZERO;
         world.conditions.dial = millis(scenario.rtt)..=millis(scenario.rtt);
         world.conditions.piece = SEGMENT..=SEGMENT;
