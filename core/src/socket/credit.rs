@@ -14,7 +14,7 @@ const BASE: u64 = Config::LANE_WINDOW as u64;
 /// What a record adds to a message at most: length, kind, ask offset, name and lengths.
 pub(crate) const RECORD_OVERHEAD: u64 = 1024;
 /// The main lane's window at the start, when the pool allows it.
-const MAIN_WINDOW: u64 = 256 * 1024;
+const MAIN_WINDOW: u64 = 1024 * 1024;
 
 /// The pool and the reserve.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ impl Credit {
         (window, limit)
     }
 
-    /// The new limit of a lane after it consumed; it never falls. A sender that came close to its limit or has used a whole
+    /// The new limit of a lane after it consumed; it never falls. A sender that came close to its limit or has used half a
     /// window since it last grew gets one twice as large while the pool lasts: how much is on its way on a long path cannot
     /// be seen from here. When the pool is nearly used up, nobody gets more than an equal share.
     pub(crate) fn advance(&mut self, window: &mut Window, lane: u64, consumed: u64, received: u64, limit: u64) -> u64 {
@@ -74,7 +74,7 @@ impl Credit {
             return limit;
         }
         let is_close = received.saturating_add(window.target / 2) > limit && limit > 0;
-        if is_close || consumed.saturating_sub(window.raised) >= window.target {
+        if is_close || consumed.saturating_sub(window.raised) >= window.target / 2 {
             window.target = (window.target * 2).min(BASE + self.pool);
             window.raised = consumed;
         }
@@ -228,7 +228,7 @@ mod tests {
         let mut credit = Credit::new(&Config::default());
         let (mut window, mut limit) = credit.main_window();
         let mut consumed = 0;
-        while consumed < 4 * MAIN_WINDOW {
+        while consumed < 2 * MAIN_WINDOW {
             consumed += MAIN_WINDOW / 8;
             limit = credit.advance(&mut window, 0, consumed, consumed, limit);
         }
