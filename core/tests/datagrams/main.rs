@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use steadfast::{CloseReason, Config, Event, LaneId, LaneOptions, Message, Profile, Received, ServerConfig, State};
 
-use world::{CALM, Datagram, World};
+use world::{CALM, Conditions, Datagram, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn connected(seed: u64) -> World {
-    let mut world = World::new(seed, CALM, Config::default());
+    connected_over(seed, CALM)
+}
+
+fn connected_over(seed: u64, conditions: Conditions) -> World {
+    let mut world = World::new(seed, conditions, Config::default());
     world.client.connect(world.now);
     assert!(world.run_until(SECOND, |world| world.client.state() == State::Ready));
     world
@@ -328,9 +332,8 @@ fn a_steady_stream_is_acknowledged_by_few_datagrams() {
 #[test]
 fn a_large_transfer_over_a_lossy_path_ends_soon_and_repeats_little_more_than_what_was_lost() {
     for loss in [0, 10, 50, 100] {
-        let mut world = connected(20 + loss);
+        let mut world = connected_over(20 + loss, Conditions { delay: 25_000, ..CALM });
         world.conditions.loss = loss;
-        world.conditions.delay = 25_000;
         let (start, before, mut read, mut sent) = (world.now, world.sent_bytes[1], 0, 0);
         let finished = world.run_until(60 * SECOND, |world| {
             while sent < 4096 && world.client.send(world.now, LaneId::MAIN, Message::new(vec![7; 1024])).is_ok() {

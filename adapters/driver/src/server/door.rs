@@ -66,12 +66,16 @@ impl Inner {
         }
     }
 
-    fn add_link(&mut self, behind: Behind, kind: LinkKind) -> LinkId {
+    /// `address` is where a link of datagrams comes from.
+    fn add_link(&mut self, behind: Behind, kind: LinkKind, address: Option<SocketAddr>) -> LinkId {
         self.last_link += 1;
         let id = LinkId(self.last_link);
         self.doors.insert(id, Door::new(behind));
         let now = self.clock.read();
-        self.machine.handle_link_up(now, id, kind);
+        match address {
+            Some(address) => self.machine.handle_link_from(now, id, kind, address.to_string().as_bytes()),
+            None => self.machine.handle_link_up(now, id, kind),
+        }
         id
     }
 }
@@ -80,7 +84,7 @@ impl Inner {
 impl Server {
     /// A link has come up.
     pub(super) fn link_up(&self) -> LinkId {
-        self.act(|inner, _| inner.add_link(Behind::Task(None), LinkKind::Stream))
+        self.act(|inner, _| inner.add_link(Behind::Task(None), LinkKind::Stream, None))
     }
 
     /// What is wanted of the link. From now on this task is woken when more is.
@@ -105,7 +109,7 @@ impl Server {
     ) {
         self.act(|inner, wakes| {
             for (from, datagram) in datagrams {
-                let link = link_of(from, &mut || inner.add_link(Behind::Server, kind));
+                let link = link_of(from, &mut || inner.add_link(Behind::Server, kind, Some(from)));
                 let now = inner.clock.read();
                 inner.machine.handle_bytes(now, link, datagram);
             }
