@@ -1,7 +1,7 @@
 //! Packets, frames and records made by hand, for peers that do not keep to the protocol: nothing is checked, so that
 //! anything can be said (PROTOCOL.md §3, §4.2).
 
-const MAGIC: [u8; 4] = [0xD3, b's', b'f', b'd'];
+pub(crate) const MAGIC: [u8; 4] = [0xD3, b's', b'f', b'd'];
 /// Types of TLVs in a handshake.
 const OPEN_ID: u64 = 1;
 const AUTH: u64 = 2;
@@ -50,7 +50,7 @@ pub fn first_packet(stream: &[u8]) -> &[u8] {
 }
 
 /// A varint at the beginning, and its size.
-fn read(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     let size = 1 + bytes.iter().position(|byte| byte & 0x80 == 0)?;
     let value = bytes[..size].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7F));
     Some((value, size))
@@ -143,14 +143,25 @@ pub fn rejection(stream: &[u8]) -> Option<u32> {
 
 fn find(stream: &[u8], kind: u64) -> Option<Vec<u8>> {
     let (_, size) = read(stream)?;
-    let body = stream.get(size..)?.strip_prefix(&MAGIC)?;
+    Some(find_tlv(stream.get(size..)?, kind)?.to_vec())
+}
+
+/// The id of the session in a WELCOME to an open, without its length; `None` for any other packet.
+pub(crate) fn new_session(packet: &[u8]) -> Option<&[u8]> {
+    find_tlv(packet, SECRET)?;
+    find_tlv(packet, SESSION)
+}
+
+/// The value of a TLV in a handshake packet without its length.
+fn find_tlv(packet: &[u8], kind: u64) -> Option<&[u8]> {
+    let body = packet.strip_prefix(&MAGIC)?;
     let mut rest = body.get(if body.first() == Some(&1) { 3 } else { 2 }..)?;
     loop {
         let (found, size) = read(rest)?;
         let (len, more) = read(&rest[size..])?;
-        let value = rest.get(size + more..size + more + len as usize)?;
+        let value = rest.get(size + more..(size + more).checked_add(len as usize)?)?;
         if found == kind {
-            return Some(value.to_vec());
+            return Some(value);
         }
         rest = &rest[size + more + len as usize..];
     }

@@ -3,16 +3,25 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use steadfast::LinkKind;
+
 use crate::rng::Rng;
 
 /// How links and machines behave from now on. Every range is drawn from anew for each piece, link or wake-up.
+///
+/// Latency and rate are those of each link's own first node. What else its packets pass, alone or with those of other
+/// links, is laid with [`World::wire`](crate::World::wire).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conditions {
-    /// How long a piece of bytes travels, a dial takes, a lost link takes to be noticed.
+    /// What new links are. A datagram link is up for a client at once, and for a server when a first datagram arrives.
+    pub kind: LinkKind,
+    /// How long a dial takes, for each side of a stream link, or until it is refused.
+    pub dial: RangeInclusive<Duration>,
+    /// How long a piece of a stream or a datagram travels, and a lost link takes to be noticed.
     pub latency: RangeInclusive<Duration>,
-    /// How many bytes arrive at once.
+    /// How many bytes of a stream arrive at once.
     pub piece: RangeInclusive<usize>,
-    /// How many bytes one direction of a link takes before it cannot be written to.
+    /// How many bytes one direction of a stream link takes before it cannot be written to.
     pub room: usize,
     /// How many bytes a second one direction of a link carries; `None` for any number.
     pub rate: Option<u64>,
@@ -22,6 +31,8 @@ pub struct Conditions {
     pub dialling: Dialling,
     /// After how many bytes, both directions added, a new link breaks, and how; `None` for never.
     pub life: Option<(RangeInclusive<u64>, Vec<Break>)>,
+    /// How long after both ends have got it a link breaks, and how; `None` for never.
+    pub age: Option<(RangeInclusive<Duration>, Vec<Break>)>,
     /// How long a server takes to decide about an open.
     pub decision: RangeInclusive<Duration>,
     /// How late a machine is woken.
@@ -93,6 +104,8 @@ impl Default for Conditions {
     fn default() -> Conditions {
         let millisecond = Duration::from_millis(1);
         Conditions {
+            kind: LinkKind::Stream,
+            dial: millisecond..=millisecond,
             latency: millisecond..=millisecond,
             piece: 16 << 10..=16 << 10,
             room: 256 << 10,
@@ -100,6 +113,7 @@ impl Default for Conditions {
             buffer: 0..=0,
             dialling: Dialling::Works,
             life: None,
+            age: None,
             decision: Duration::ZERO..=Duration::ZERO,
             lateness: Duration::ZERO..=Duration::ZERO,
             laziness: 0,
@@ -116,6 +130,8 @@ impl Conditions {
         let life = *rng.pick(&[60, 500, 5_000, 50_000]);
         let largest_buffer = *rng.pick(&[0, 2048, 64 << 10]);
         Conditions {
+            kind: LinkKind::Stream,
+            dial: micros(slowest / 4)..=micros(slowest),
             latency: micros(slowest / 4)..=micros(slowest),
             // A link of single bytes would take very many steps for a large message.
             piece: 1..=largest.max(if life > 5_000 { 64 } else { 1 }),
@@ -124,6 +140,7 @@ impl Conditions {
             buffer: 0..=largest_buffer,
             dialling: *rng.pick(&[Dialling::Works, Dialling::Works, Dialling::Fails(30), Dialling::Fails(80)]),
             life: rng.percent(80).then(|| (1..=life, Break::ALL.to_vec())),
+            age: None,
             decision: micros(0)..=micros(*rng.pick(&[0, 10_000, 300_000])),
             lateness: micros(0)..=micros(*rng.pick(&[0, 0, 50, 5_000])),
             laziness: *rng.pick(&[0, 0, 30, 80]),

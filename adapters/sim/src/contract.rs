@@ -5,11 +5,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast::{Deadline, Event, LinkAction, LinkId, LinkKind, RecvBytes, State, Time, Timer, Transmit};
+use steadfast::{Deadline, Event, LinkAction, LinkId, RecvBytes, State, Time, Timer, Transmit};
 
+use crate::digest::Digest;
 use crate::machine::{Input, Machine};
 use crate::rng::Rng;
-use crate::trace::Trace;
 
 /// A link that no world ever uses.
 const NO_LINK: LinkId = LinkId(u64::MAX);
@@ -63,7 +63,7 @@ pub struct Contract<M: Machine> {
     /// The last state that each socket told; none for one that came from elsewhere and told nothing yet.
     told: BTreeMap<M::Name, Option<State>>,
     served: Served,
-    trace: Trace,
+    outputs: Digest,
 }
 
 struct Twin<M> {
@@ -96,7 +96,7 @@ impl<M: Machine> Contract<M> {
             hung_up: BTreeSet::new(),
             told,
             served: Served::default(),
-            trace: Trace::default(),
+            outputs: Digest::default(),
         }
     }
 
@@ -112,7 +112,7 @@ impl<M: Machine> Contract<M> {
 
     /// A hash over all outputs so far.
     pub fn digest(&self) -> u64 {
-        self.trace.digest()
+        self.outputs.digest()
     }
 
     /// The links that have told `Flush` and not yet been polled dry.
@@ -166,7 +166,7 @@ impl<M: Machine> Contract<M> {
         if let Some((name, told)) = M::told(&event) {
             self.tell(name, told);
         }
-        self.trace.value(&event);
+        self.outputs.value(&event);
         self.served.idle = 0;
         Some(event)
     }
@@ -192,7 +192,7 @@ impl<M: Machine> Contract<M> {
             }
             LinkAction::Dial(_) | LinkAction::CancelDial => {}
         }
-        self.trace.value(&action);
+        self.outputs.value(&action);
         self.served.idle = 0;
         Some(action)
     }
@@ -208,8 +208,8 @@ impl<M: Machine> Contract<M> {
         match &bytes {
             Some(bytes) => {
                 assert!(!bytes.is_empty(), "{}: an empty transmit for {link:?}", self.name);
-                self.trace.number(link.0);
-                self.trace.bytes(bytes);
+                self.outputs.number(link.0);
+                self.outputs.bytes(bytes);
                 self.served.idle = 0;
             }
             None => {
@@ -349,9 +349,4 @@ fn flat(transmit: Transmit) -> Bytes {
         [one] => one.clone(),
         many => many.concat().into(),
     }
-}
-
-/// A link that comes up: what every world of this version has.
-pub(crate) fn stream_up(link: LinkId) -> Input {
-    Input::LinkUp(link, LinkKind::Stream)
 }

@@ -24,21 +24,30 @@
 //! # Ok::<(), steadfast::SendError>(())
 //! ```
 
+mod application;
 mod bound;
 pub mod by_hand;
 mod conditions;
 mod contract;
+mod digest;
+mod inspect;
 mod machine;
 pub mod model;
+pub mod net;
 mod pipe;
 mod rng;
+pub mod scenario;
 mod trace;
+
 mod world;
 
+pub use application::Application;
 pub use bound::memory_bound;
 pub use conditions::{Break, Conditions, Dialling, Side};
 pub use contract::{Contract, Rigour};
+pub use digest::Digest;
+pub use inspect::{Content, Traffic};
 pub use machine::{Input, Machine, freeze, thaw};
 pub use rng::Rng;
-pub use trace::Trace;
-pub use world::{ADDRESS, Admission, End, ServerIx, World};
+pub use trace::{Divergence, Entry, Happened, Party, SentPacket, Trace, TraceError};
+pub use world::{ADDRESS, Admission, End, ServerIx, Wires, World};

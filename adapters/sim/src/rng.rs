@@ -62,6 +62,12 @@ impl Rng {
         self.below(100) < percent
     }
 
+    /// True with this probability: 0 is never, 1 always.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        // The 53 bits that a number of this type holds exactly, as a fraction of 1.
+        ((self.u64() >> 11) as f64) / ((1_u64 << 53) as f64) < probability
+    }
+
     /// One of the choices.
     ///
     /// # Panics
@@ -108,5 +114,6 @@ mod tests {
         assert_eq!(rng.below(0), 0);
         assert_eq!(rng.number(9..=9), 9);
         assert_eq!(rng.bytes(13).len(), 13);
+        assert!((0..1000).all(|_| rng.chance(1.0) && !rng.chance(0.0)));
     }
 }

@@ -1,5 +1,6 @@
 //! The two ends of a socket: what a test does and sees there.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -94,6 +95,24 @@ impl World {
                 server.sockets.get_mut(&id).map_or(Vec::new(), |events| events.drain(..).collect())
             }),
         }
+    }
+
+    /// Takes one event, of any end that has told one.
+    pub(crate) fn next_told(&mut self) -> Option<(End, Event)> {
+        while let Some(end) = self.has_told.first().copied() {
+            let event = match end {
+                End::Client(client) => self.clients[client].events.pop_front(),
+                End::Server(server, id) => {
+                    let server = self.servers[server.0].as_mut();
+                    server.and_then(|server| server.sockets.get_mut(&id)).and_then(VecDeque::pop_front)
+                }
+            };
+            match event {
+                Some(event) => return Some((end, event)),
+                None => self.has_told.remove(&end),
+            };
+        }
+        None
     }
 
     /// Whether the end has something to tell that was not taken.

@@ -7,7 +7,8 @@ use steadfast::{CloseReason, Deadline, Event, LinkAction, LinkId, OpenId, Server
 
 use crate::contract::Contract;
 use crate::machine::Input;
-use crate::world::{Happening, HostId, ServerIx, World};
+use crate::trace::{Happened, Party};
+use crate::world::{End, Happening, HostId, ServerIx, World};
 
 /// A client's process.
 pub(super) struct ClientHost {
@@ -172,6 +173,10 @@ impl World {
                 let Some(event) = client.contract.poll_event() else { return false };
                 self.say(|| format!("{host:?}: {event:?}"));
                 let HostId::Client(client) = host else { return false };
+                if let Event::State(state) = &event {
+                    self.observers.note(self.now, || Happened::State(Party::Client(client), *state));
+                }
+                self.has_told.insert(End::Client(client));
                 self.clients[client].events.push_back(event);
             }
             HostId::Server(ix) => {
@@ -187,7 +192,14 @@ impl World {
     fn take_server_event(&mut self, ix: ServerIx, event: ServerEvent) {
         let Some(server) = &mut self.servers[ix.0] else { return };
         match event {
-            ServerEvent::Socket(id, event) => server.sockets.entry(id).or_default().push_back(event),
+            ServerEvent::Socket(id, event) => {
+                if let Event::State(state) = &event {
+                    let party = Party::Server(ix.0, server.clients.get(&id).copied());
+                    self.observers.note(self.now, || Happened::State(party, *state));
+                }
+                self.has_told.insert(End::Server(ix, id));
+                server.sockets.entry(id).or_default().push_back(event);
+            }
             ServerEvent::Open(request) if server.admission != Admission::Manual => {
                 let client = self.dialled.get(&request.link).copied();
                 server.opening.insert(request.id, client);

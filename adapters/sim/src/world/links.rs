@@ -1,16 +1,20 @@
 //! Dialling, carrying, breaking: what happens on the links of a world.
 
-use steadfast::{LinkId, RecvBytes};
+use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
+use steadfast::{LinkId, LinkKind, RecvBytes};
 
 use crate::conditions::{Break, Conditions, Dialling, Side};
-use crate::contract::stream_up;
+use crate::inspect::Contents;
 use crate::machine::Input;
+use crate::net::{Carriage, FlowId, Network, NodeId, Packet, Step};
 use crate::pipe::{Arrival, Pipe};
+use crate::trace::{Happened, SentPacket};
+use crate::world::access::Access;
 use crate::world::{End, Happening, HostId, ServerIx, World};
 
-/// A stream link: two pipes.
+/// A link: two pipes.
 #[derive(Debug)]
 pub(super) struct Link {
     /// `None`: the test itself plays the client.
@@ -18,11 +22,57 @@ pub(super) struct Link {
     pub(super) server: ServerIx,
     /// The dial that it answers.
     dial: u64,
+    kind: LinkKind,
     ends: [LinkEnd; 2],
     /// By the side that reads.
-    pipes: [Pipe; 2],
+    ways: [Way; 2],
     /// How many more bytes it carries, and how it breaks then.
     life: Option<(u64, Break)>,
+}
+
+/// One direction of a link.
+#[derive(Debug)]
+struct Way {
+    pipe: Pipe,
+    /// The node by which the conditions act.
+    access: NodeId,
+    path: Arc<[NodeId]>,
+}
+
+/// The nodes that packets of links pass behind the first one, by which [`Conditions`] act; in each direction one after the
+/// other. Links that have a node in common share it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Wires {
+    /// From the client.
+    pub to_server: Vec<NodeId>,
+    /// From the server.
+    pub to_client: Vec<NodeId>,
+}
+
+impl Wires {
+    fn to(&self, reader: Side) -> &[NodeId] {
+        match reader {
+            Side::Server => &self.to_server,
+            Side::Client => &self.to_client,
+        }
+    }
+}
+
+fn carriage(kind: LinkKind) -> Carriage {
+    match kind {
+        LinkKind::Stream => Carriage::Segment,
+        _ => Carriage::Datagram,
+    }
+}
+
+/// The flow of one direction of a link.
+fn flow(link: LinkId, reader: Side) -> FlowId {
+    FlowId(2 * link.0 + reader as u64)
+}
+
+/// What [`flow`] was made of.
+fn direction(flow: FlowId) -> (LinkId, Side) {
+    (LinkId(flow.0 / 2), Side::BOTH[(flow.0 % 2) as usize])
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,24 +103,62 @@ impl World {
         self.links.iter().filter(|(_, link)| link.is_up()).map(|(id, _)| *id).collect()
     }
 
-    /// The faults stop: the network is good from now on, and no link breaks that has not broken yet. One that has stalled
-    /// stays so.
+    /// The faults stop: the network is good from now on, without any nodes but each link's own, and no link breaks that has
+    /// not broken yet. One that has stalled stays so. What links are does not change.
     pub fn calm_down(&mut self) {
-        self.conditions = Conditions::default();
+        self.conditions = Conditions { kind: self.conditions.kind, ..Conditions::default() };
         self.links.values_mut().for_each(|link| link.life = None);
+        self.agenda.retain(|_, happening| !matches!(happening, Happening::Age(..)));
+        self.wire(Wires::default());
+    }
+
+    /// The network that carries the links: to add nodes for [`World::wire`], and to change them.
+    pub fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// What is written from now on to links of any client passes these nodes.
+    pub fn wire(&mut self, wires: Wires) {
+        self.wires.clear();
+        self.wires.insert(None, wires);
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.lay(link));
+    }
+
+    /// What is written from now on to links of this client passes these nodes, instead of those for all.
+    ///
+    /// # Panics
+    /// For an end that is not a client.
+    pub fn wire_client(&mut self, client: End, wires: Wires) {
+        let End::Client(ix) = client else { panic!("{client:?} is not a client") };
+        self.wires.insert(Some(ix), wires);
+        let of_client = self.links.iter().filter(|(_, link)| link.client == Some(ix));
+        let links: Vec<LinkId> = of_client.map(|(id, _)| *id).collect();
+        links.into_iter().for_each(|link| self.lay(link));
+    }
+
+    /// Lays the way of a link anew.
+    fn lay(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let wires = self.wires.get(&link.client).or_else(|| self.wires.get(&None));
+        for reader in Side::BOTH {
+            let way = &mut link.ways[reader as usize];
+            let nodes = wires.map_or(&[][..], |wires| wires.to(reader));
+            way.path = std::iter::once(way.access).chain(nodes.iter().copied()).collect();
+        }
     }
 
     /// Whether a link carries bytes in both directions.
     pub fn is_working(&self, link: LinkId) -> bool {
-        self.links.get(&link).is_some_and(|link| link.is_up() && link.pipes.iter().all(Pipe::is_open))
+        self.links.get(&link).is_some_and(|link| link.is_up() && link.ways.iter().all(|way| way.pipe.is_open()))
     }
 
     /// Breaks a link. Of the bytes under way a random first part still arrives.
     pub fn break_link(&mut self, link: LinkId, how: Break) {
-        self.say(|| format!("{link:?} breaks: {how:?}"));
+        self.tell_broken(link, how);
         for side in Side::BOTH {
-            let Some(pipe) = self.links.get(&link).map(|link| &link.pipes[side as usize]) else { return };
-            let keep = self.rng.size(0..=pipe.under_way());
+            let Some(way) = self.links.get(&link).map(|link| &link.ways[side as usize]) else { return };
+            let keep = self.rng.size(0..=way.pipe.under_way());
             self.break_pipe(link, side, keep, how);
         }
     }
@@ -86,8 +174,7 @@ impl World {
     pub fn raw_link(&mut self, server: ServerIx) -> LinkId {
         let link = self.new_link(None, server, 0);
         self.links.get_mut(&link).expect("a new link").ends[Side::Client as usize] = LinkEnd::Up;
-        let at = self.now + self.rng.duration(&self.conditions.latency);
-        self.plan(at, Happening::LinkUp(link, Side::Server));
+        self.expect_server(link);
         link
     }
 
@@ -122,9 +209,14 @@ impl World {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let life = self.conditions.life.clone().map(|(bytes, ways)| (self.rng.number(bytes), *self.rng.pick(&ways)));
-        let ends = [LinkEnd::Coming; 2];
+        let (kind, ends) = (self.conditions.kind, [LinkEnd::Coming; 2]);
+        let ways = Side::BOTH.map(|_| {
+            let access = self.network.add(Access::new());
+            Way { pipe: Pipe::new(carriage(kind)), access, path: [access].into() }
+        });
         self.dialled.extend(client.map(|client| (id, client)));
-        self.links.insert(id, Link { client, server, dial, ends, pipes: Default::default(), life });
+        self.links.insert(id, Link { client, server, dial, kind, ends, ways, life });
+        self.lay(id);
         id
     }
 
@@ -134,7 +226,7 @@ impl World {
         let dial = host.next_dial;
         host.next_dial += 1;
         host.dial = Some(dial);
-        let at = self.now + self.rng.duration(&self.conditions.latency);
+        let at = self.now + self.rng.duration(&self.conditions.dial);
         let server = self.listening.get(address).copied();
         let dialling = match self.conditions.dialling {
             Dialling::Fails(percent) if self.rng.percent(percent) => {
@@ -146,11 +238,19 @@ impl World {
             (Dialling::Silent, _) => {}
             (Dialling::Works | Dialling::Fails(_), Some(server)) => {
                 let link = self.new_link(Some(client), server, dial);
-                let accepted = self.now + self.rng.duration(&self.conditions.latency);
-                self.plan(at, Happening::LinkUp(link, Side::Client));
-                self.plan(accepted, Happening::LinkUp(link, Side::Server));
+                let is_stream = self.conditions.kind == LinkKind::Stream;
+                self.plan(if is_stream { at } else { self.now }, Happening::LinkUp(link, Side::Client));
+                self.expect_server(link);
             }
             (Dialling::Refused, _) | (_, None) => self.plan(at, Happening::DialFailed(client, dial)),
+        }
+    }
+
+    /// When a server gets a link: of a stream a while after the dial, of datagrams with the first one.
+    fn expect_server(&mut self, id: LinkId) {
+        let at = self.now + self.rng.duration(&self.conditions.dial);
+        if self.conditions.kind == LinkKind::Stream {
+            self.plan(at, Happening::LinkUp(id, Side::Server));
         }
     }
 
@@ -168,8 +268,27 @@ impl World {
             self.clients[client].dial = None;
         }
         link.ends[side as usize] = LinkEnd::Up;
-        self.input(host, stream_up(id));
-        self.expect_arrival(id, side);
+        self.observers.note(self.now, || Happened::Up(id, side));
+        let (kind, is_up) = (link.kind, link.is_up());
+        if is_up {
+            self.age(id);
+        }
+        self.input(host, Input::LinkUp(id, kind));
+        // What came before the machine had the link.
+        self.plan(self.now, Happening::Arrival(id, side));
+    }
+
+    /// The links that both ends have break as the conditions say now, as if both had got them in this moment.
+    pub fn age_links(&mut self) {
+        self.agenda.retain(|_, happening| !matches!(happening, Happening::Age(..)));
+        self.live_links().into_iter().for_each(|link| self.age(link));
+    }
+
+    fn age(&mut self, id: LinkId) {
+        if let Some((ages, ways)) = self.conditions.age.clone() {
+            let (age, how) = (self.rng.duration(&ages), *self.rng.pick(&ways));
+            self.plan(self.now + age, Happening::Age(id, how));
+        }
     }
 
     /// Carries output of a machine while the link can be written to. True when something came of it.
@@ -178,10 +297,16 @@ impl World {
         let is_closing = self.closing(host).is_some_and(|closing| closing.contains(&id));
         let mut is_busy = false;
         loop {
-            let pipe = self.links.get(&id).map(|link| &link.pipes[reader as usize]);
-            let is_lost = pipe.is_none_or(|pipe| is_closing && !pipe.is_open());
-            if !is_lost && !pipe.is_some_and(|pipe| pipe.is_writable(&self.conditions)) {
-                return is_busy;
+            let way = self.links.get(&id).map(|link| &link.ways[reader as usize]);
+            let is_lost = way.is_none_or(|way| is_closing && !way.pipe.is_open());
+            if let Some(way) = way.filter(|_| !is_lost) {
+                if !way.pipe.is_writable(self.conditions.room) {
+                    return is_busy;
+                }
+                if !way.has_room(&self.network, self.now) {
+                    self.waiting.insert((id, reader));
+                    return is_busy;
+                }
             }
             match if is_lost { None } else { self.poll_transmit(host, id) } {
                 Some(bytes) => self.carry(id, reader, bytes),
@@ -207,20 +332,18 @@ impl World {
     /// This side has closed the link: the other one sees the end after all that was written.
     pub(super) fn let_go(&mut self, id: LinkId, side: Side) {
         let latency = self.rng.duration(&self.conditions.latency);
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.ends[side as usize] = LinkEnd::Down;
+        self.end(id, side);
         let reader = side.other();
-        link.pipes[reader as usize].finish(self.now, latency);
-        self.expect_arrival(id, reader);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.ways[reader as usize].pipe.finish(self.now, latency);
+        self.expect_end(id, reader);
         self.forget_if_over(id);
     }
 
     /// Like [`World::let_go`], in the way of a process that dies.
     pub(super) fn drop_end(&mut self, id: LinkId, side: Side, how: Break) {
         self.break_link(id, how);
-        if let Some(link) = self.links.get_mut(&id) {
-            link.ends[side as usize] = LinkEnd::Down;
-        }
+        self.end(id, side);
         self.forget_if_over(id);
     }
 
@@ -229,6 +352,7 @@ impl World {
             tapes.entry((id, reader)).or_default().extend_from_slice(&bytes);
         }
         let Some(link) = self.links.get_mut(&id) else { return };
+        let (kind, client) = (link.kind, link.client);
         let mut breaks = None;
         if let Some((left, how)) = &mut link.life {
             if *left <= bytes.len() as u64 {
@@ -239,51 +363,139 @@ impl World {
                 *left -= bytes.len() as u64;
             }
         }
-        link.pipes[reader as usize].write(self.now, bytes, &self.conditions, &mut self.rng);
+        let contents = self.observers.look(client, reader.other(), carriage(kind), &bytes);
+        self.put(id, reader, bytes, contents);
         if let Some(how) = breaks {
-            self.say(|| format!("{id:?} breaks: {how:?}"));
+            self.tell_broken(id, how);
             for side in Side::BOTH {
                 self.break_pipe(id, side, usize::MAX, how);
             }
         }
-        self.expect_arrival(id, reader);
+    }
+
+    /// Puts bytes into the network: a datagram as it is, a stream in pieces.
+    fn put(&mut self, id: LinkId, reader: Side, mut bytes: Bytes, contents: Option<Contents>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let way = &mut link.ways[reader as usize];
+        if !way.pipe.is_open() {
+            way.pipe.swallow(bytes.len());
+            return;
+        }
+        let (carriage, path) = (way.pipe.carriage(), way.path.clone());
+        self.network.node_mut::<Access>(way.access).adapt(&self.conditions);
+        while bytes.has_remaining() {
+            let piece = match carriage {
+                Carriage::Datagram => bytes.split_off(0),
+                Carriage::Segment => bytes.split_to(self.rng.size(self.conditions.piece.clone()).clamp(1, bytes.len())),
+            };
+            let capacity = self.rng.size(self.conditions.buffer.clone()).max(piece.len());
+            let mut buffer = BytesMut::with_capacity(capacity);
+            buffer.extend_from_slice(&piece);
+            let (packet, step) = self.network.send_buffer(self.now, flow(id, reader), &path, carriage, buffer);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.ways[reader as usize].pipe.write(packet, piece.len());
+            }
+            if let Some(contents) = &contents {
+                let sent = || SentPacket::new(packet, id, reader, carriage, &piece, contents);
+                self.observers.note(self.now, || Happened::Sent(sent()));
+            }
+            step.into_iter().for_each(|step| self.take_step(step));
+        }
+    }
+
+    /// What came of a step of the network.
+    pub(super) fn take_step(&mut self, step: Step) {
+        match step {
+            Step::Arrived(packet) => self.land(packet),
+            Step::Lost(packet, node) => {
+                let (id, reader) = direction(packet.flow);
+                let name = self.network.name(node);
+                self.say(|| format!("{id:?}: {:?} is lost: {name}", packet.id));
+                self.observers.note(self.now, || Happened::Lost(packet.id, name.into()));
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.ways[reader as usize].pipe.lose(packet.bytes.len());
+                }
+            }
+            Step::Moved => {}
+        }
+        self.let_write();
+    }
+
+    fn land(&mut self, packet: Packet) {
+        let (id, reader) = direction(packet.flow);
+        self.observers.note(self.now, || Happened::Arrived(packet.id, packet.is_changed));
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.ways[reader as usize].pipe.land(packet);
+        match link.ends[reader as usize] {
+            // The first datagram of an address makes the link; a stream's client may write before the server has it.
+            LinkEnd::Coming if link.kind != LinkKind::Stream => self.link_up(id, reader),
+            LinkEnd::Coming => {}
+            LinkEnd::Up | LinkEnd::Down => self.arrive(id, reader),
+        }
+    }
+
+    /// Who waited for a queue may write again when it has room.
+    fn let_write(&mut self) {
+        for (id, reader) in self.waiting.clone() {
+            let Some(link) = self.links.get(&id) else {
+                self.waiting.remove(&(id, reader));
+                continue;
+            };
+            if link.ways[reader as usize].has_room(&self.network, self.now) {
+                self.waiting.remove(&(id, reader));
+                let writer = link.host(reader.other());
+                writer.into_iter().for_each(|writer| self.drain(writer));
+            }
+        }
+    }
+
+    fn tell_broken(&mut self, id: LinkId, how: Break) {
+        self.say(|| format!("{id:?} breaks: {how:?}"));
+        if self.links.contains_key(&id) {
+            self.cuts += 1;
+            self.observers.note(self.now, || Happened::Broken(id, how));
+        }
+    }
+
+    /// Marks an end as down.
+    fn end(&mut self, id: LinkId, side: Side) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.ends[side as usize] = LinkEnd::Down;
+            self.observers.note(self.now, || Happened::Down(id, side));
+        }
     }
 
     fn break_pipe(&mut self, id: LinkId, reader: Side, keep: usize, how: Break) {
         let notice = how.is_told(reader).then(|| self.rng.duration(&self.conditions.latency));
         if let Some(link) = self.links.get_mut(&id) {
-            link.pipes[reader as usize].break_off(self.now, keep, notice);
-            self.expect_arrival(id, reader);
+            link.ways[reader as usize].pipe.break_off(self.now, keep, notice);
+            self.expect_end(id, reader);
         }
     }
 
-    /// Puts the next arrival on the agenda.
-    fn expect_arrival(&mut self, id: LinkId, side: Side) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let is_coming = link.ends[side as usize] == LinkEnd::Coming;
-        let pipe = &mut link.pipes[side as usize];
-        if let Some(at) = pipe.next_arrival().filter(|_| !is_coming && !pipe.is_scheduled) {
-            pipe.is_scheduled = true;
-            self.plan(at, Happening::Arrival(id, side));
-        }
+    /// Puts the end that a reader sees on the agenda.
+    fn expect_end(&mut self, id: LinkId, reader: Side) {
+        let end = self.links.get(&id).and_then(|link| link.ways[reader as usize].pipe.ends_at());
+        end.into_iter().for_each(|at| self.plan(at, Happening::Arrival(id, reader)));
     }
 
+    /// Lets a side read what has come out of its pipe.
     pub(super) fn arrive(&mut self, id: LinkId, side: Side) {
         let mut has_read = false;
         loop {
             let now = self.now;
-            let Some(link) = self.links.get_mut(&id) else { return };
+            let Some(link) = self.links.get_mut(&id).filter(|link| link.ends[side as usize] != LinkEnd::Coming) else {
+                return;
+            };
             let host = link.host(side).filter(|_| link.ends[side as usize] == LinkEnd::Up);
-            let pipe = &mut link.pipes[side as usize];
-            pipe.is_scheduled = false;
-            match (pipe.read(now), host) {
+            match (link.ways[side as usize].pipe.read(now), host) {
                 (Some(Arrival::Piece(bytes)), Some(host)) => {
                     self.input(host, Input::Bytes(id, RecvBytes::from(bytes)));
                     has_read = true;
                 }
                 (Some(Arrival::Piece(_)), None) => has_read = true,
                 (Some(Arrival::End), host) => {
-                    link.ends[side as usize] = LinkEnd::Down;
+                    self.end(id, side);
                     if let Some(host) = host {
                         self.input(host, Input::LinkDown(id));
                     }
@@ -291,7 +503,6 @@ impl World {
                 (None, _) => break,
             }
         }
-        self.expect_arrival(id, side);
         let writer = self.links.get(&id).and_then(|link| link.host(side.other()));
         if let (Some(writer), true) = (writer, has_read) {
             // There may be room again.
@@ -302,7 +513,14 @@ impl World {
 
     fn forget_if_over(&mut self, id: LinkId) {
         if self.links.get(&id).is_some_and(|link| link.ends == [LinkEnd::Down; 2]) {
-            self.links.remove(&id);
+            let link = self.links.remove(&id);
+            link.into_iter().flat_map(|link| link.ways).for_each(|way| self.network.remove(way.access));
         }
+    }
+}
+
+impl Way {
+    fn has_room(&self, network: &Network, now: steadfast::Time) -> bool {
+        self.pipe.carriage() == Carriage::Datagram || network.has_room(now, &self.path)
     }
 }

@@ -1,8 +1,10 @@
 //! The simulated world: machines, links between them, and a clock that jumps.
 
+mod access;
 pub(crate) mod ends;
 mod hosts;
 mod links;
+mod observe;
 mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,14 +13,17 @@ use std::time::Duration;
 
 use steadfast::{Config, LinkId, OpenId, ServerConfig, SocketId, Time};
 
-use crate::conditions::{Conditions, Side};
+use crate::conditions::{Break, Conditions, Side};
 use crate::contract::Rigour;
+use crate::digest::Digest;
 use crate::machine::Input;
+use crate::net::Network;
 use crate::rng::Rng;
-use crate::trace::Trace;
 pub use hosts::Admission;
 use hosts::{ClientHost, ServerHost};
 use links::Link;
+pub use links::Wires;
+use observe::Observers;
 pub use processes::ADDRESS;
 
 /// A server of a [`World`]: one life of it, from [`World::serve`] to [`World::stop`].
@@ -63,6 +68,7 @@ enum HostId {
 enum Happening {
     LinkUp(LinkId, Side),
     Arrival(LinkId, Side),
+    Age(LinkId, Break),
     DialFailed(usize, u64),
     Decision(ServerIx, OpenId),
 }
@@ -87,10 +93,18 @@ pub struct World {
     clients: Vec<ClientHost>,
     servers: Vec<Option<ServerHost>>,
     listening: BTreeMap<Arc<str>, ServerIx>,
+    network: Network,
     links: BTreeMap<LinkId, Link>,
+    /// By client, and for all others.
+    wires: BTreeMap<Option<usize>, Wires>,
+    /// Directions on which a machine would write and a queue has no room.
+    waiting: BTreeSet<(LinkId, Side)>,
     next_link: u64,
     /// Which client made a link, also of links that are over.
     dialled: BTreeMap<LinkId, usize>,
+    observers: Observers,
+    /// Ends that have events, or had, for an application.
+    has_told: BTreeSet<End>,
     tapes: Option<BTreeMap<(LinkId, Side), Vec<u8>>>,
     agenda: BTreeMap<(Time, u64), Happening>,
     next_happening: u64,
@@ -98,7 +112,8 @@ pub struct World {
     alarm_of: BTreeMap<HostId, Alarm>,
     dials: Vec<(Time, End, Arc<str>)>,
     wakeups: u64,
-    trace: Trace,
+    cuts: u64,
+    outputs: Digest,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -133,9 +148,15 @@ impl World {
             clients: Vec::new(),
             servers: Vec::new(),
             listening: BTreeMap::new(),
+            // A chance of its own: what passes the nodes does not move what the world draws.
+            network: Network::new(!seed),
             links: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            waiting: BTreeSet::new(),
             next_link: 1,
             dialled: BTreeMap::new(),
+            observers: Observers::new(seed),
+            has_told: BTreeSet::new(),
             tapes: None,
             agenda: BTreeMap::new(),
             next_happening: 0,
@@ -143,7 +164,8 @@ impl World {
             alarm_of: BTreeMap::new(),
             dials: Vec::new(),
             wakeups: 0,
-            trace: Trace::default(),
+            cuts: 0,
+            outputs: Digest::default(),
         }
     }
 
@@ -167,38 +189,46 @@ impl World {
         self.wakeups
     }
 
+    /// How many links were broken so far.
+    pub fn cuts(&self) -> u64 {
+        self.cuts
+    }
+
     /// One number for all that the machines have put out: bytes, events and actions.
     pub fn digest(&self) -> u64 {
-        let mut trace = self.trace.clone();
+        let mut outputs = self.outputs.clone();
         for client in &self.clients {
-            trace.number(client.contract.digest());
+            outputs.number(client.contract.digest());
         }
         for server in self.servers.iter().flatten() {
-            trace.number(server.contract.digest());
+            outputs.number(server.contract.digest());
         }
-        trace.digest()
+        outputs.digest()
     }
 
     /// When something happens next by itself.
     pub fn next_moment(&self) -> Option<Time> {
         let happening = self.agenda.keys().next().map(|(at, _)| *at);
         let alarm = self.alarms.first().map(|(at, _)| *at);
-        match (happening, alarm) {
-            (Some(happening), Some(alarm)) => Some(happening.min(alarm)),
-            (happening, alarm) => happening.or(alarm),
-        }
+        happening.into_iter().chain(alarm).chain(self.network.next_moment()).min()
     }
 
-    /// Lets the next thing happen: one arrival, one dial's end or one deadline. False when nothing will ever happen.
+    /// Lets the next thing happen: one packet's step from a node to the next, one dial's end or one deadline. False when
+    /// nothing will ever happen.
     pub fn step(&mut self) -> bool {
         let Some(moment) = self.next_moment() else { return false };
         self.now = self.now.max(moment);
         let happening = self.agenda.keys().next().is_some_and(|(at, _)| *at <= self.now);
+        let packet = self.network.next_moment().is_some_and(|at| at <= self.now);
         let alarm = self.alarms.first().is_some_and(|(at, _)| *at <= self.now);
-        if happening && !(alarm && self.rng.one_in(2)) {
-            let (_, happening) = self.agenda.pop_first().expect("something on the agenda");
-            self.say(|| format!("{happening:?}"));
-            self.happen(happening);
+        if (happening || packet) && !(alarm && self.rng.one_in(2)) {
+            if !packet || (happening && self.rng.one_in(2)) {
+                let (_, happening) = self.agenda.pop_first().expect("something on the agenda");
+                self.say(|| format!("{happening:?}"));
+                self.happen(happening);
+            } else if let Some(step) = self.network.step(self.now) {
+                self.take_step(step);
+            }
         } else {
             let (_, host) = self.alarms.pop_first().expect("an alarm");
             self.alarm_of.remove(&host);
@@ -213,6 +243,11 @@ impl World {
         while self.next_moment().is_some_and(|moment| moment <= end) {
             self.step();
         }
+        self.pass(end);
+    }
+
+    /// The clock goes to a time before which nothing happens.
+    pub(crate) fn pass(&mut self, end: Time) {
         self.now = self.now.max(end);
     }
 
@@ -272,6 +307,7 @@ impl World {
         match happening {
             Happening::LinkUp(link, side) => self.link_up(link, side),
             Happening::Arrival(link, side) => self.arrive(link, side),
+            Happening::Age(link, how) => self.break_link(link, how),
             Happening::DialFailed(client, dial) => {
                 if self.clients[client].dial == Some(dial) {
                     self.clients[client].dial = None;

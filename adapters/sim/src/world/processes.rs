@@ -48,7 +48,7 @@ impl World {
         self.listening.retain(|_, listening| *listening != server);
         self.end_links(HostId::Server(server), how);
         if let Some(host) = self.servers[server.0].take() {
-            self.trace.number(host.contract.digest());
+            self.outputs.number(host.contract.digest());
         }
         self.set_alarm(HostId::Server(server));
         self.say(|| format!("{server:?} stops"));
@@ -157,7 +157,7 @@ impl World {
         let End::Client(ix) = client else { panic!("{client:?} is not a client") };
         self.end_links(HostId::Client(ix), how);
         let socket = thaw(state, self.socket(client).config().clone().into(), self.now);
-        self.trace.number(self.clients[ix].contract.digest());
+        self.outputs.number(self.clients[ix].contract.digest());
         let host = ClientHost::new(Contract::new(format!("client {ix}"), socket, self.rigour, self.rng.fork()));
         let former = &mut self.clients[ix];
         let (next_dial, events) = (former.next_dial, std::mem::take(&mut former.events));

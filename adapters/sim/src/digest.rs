@@ -6,9 +6,9 @@ use serde::Serialize;
 
 /// A running hash over outputs.
 #[derive(Clone, Debug, Default)]
-pub struct Trace(DefaultHasher);
+pub struct Digest(DefaultHasher);
 
-impl Trace {
+impl Digest {
     /// The hash so far.
     pub fn digest(&self) -> u64 {
         self.0.finish()

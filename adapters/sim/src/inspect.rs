@@ -1,0 +1,351 @@
+//! What packets carry, as far as can be seen from outside (PROTOCOL.md §3, §14.1).
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::by_hand::{MAGIC, new_session, read};
+use crate::net::Carriage;
+
+/// What a packet, or a write to a stream, is for. The first that holds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Content {
+    /// A handshake.
+    Handshake,
+    /// Bytes of lanes of which some were sent before.
+    Again,
+    /// Bytes of lanes, or a volatile message.
+    Data,
+    /// Nothing but reports of what has arrived, was taken and may come.
+    Ack,
+    /// Anything else.
+    Control,
+}
+
+/// What one side of a client's links has put into the network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Bytes on the wire, with what each datagram costs beside its own.
+    pub wire_bytes: u64,
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Datagrams without any bytes of messages.
+    pub bare_datagrams: u64,
+    /// Bytes of lanes that had been put into the network before.
+    pub resent_bytes: u64,
+}
+
+/// What is in a write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Contents {
+    pub(crate) content: Content,
+    /// The same in a few words.
+    pub(crate) label: String,
+    pub(crate) message_bytes: usize,
+    pub(crate) resent_bytes: u64,
+    /// The id of the session that it begins.
+    pub(crate) session: Option<Vec<u8>>,
+}
+
+/// Looks into what one side of a client's links writes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inspector {
+    /// Of the session that it has seen begin: nothing that was sent before is of this one.
+    session: Vec<u8>,
+    /// By lane, how far its bytes were sent.
+    sent: BTreeMap<u64, u64>,
+    pub(crate) traffic: Traffic,
+}
+
+/// More frames than this are not in a label.
+const FEW: usize = 3;
+
+impl Inspector {
+    /// Looks at what was handed to a link in one piece: a datagram, or whole packets of a stream.
+    pub(crate) fn look(&mut self, carriage: Carriage, bytes: &[u8]) -> Contents {
+        let mut found = Found::default();
+        match carriage {
+            Carriage::Datagram => self.datagram(bytes, &mut found),
+            Carriage::Segment => {
+                let mut rest = bytes;
+                while let Some((len, size)) = read(rest) {
+                    let Some(packet) = rest.get(size..size.saturating_add(len as usize)) else { break };
+                    self.packet(packet, &mut found);
+                    rest = &rest[size + packet.len()..];
+                }
+            }
+        }
+        let contents = found.contents();
+        if carriage == Carriage::Datagram {
+            self.traffic.datagrams += 1;
+            self.traffic.bare_datagrams += u64::from(contents.message_bytes == 0);
+        }
+        self.traffic.wire_bytes += carriage.wire_len(bytes.len()) as u64;
+        self.traffic.resent_bytes += contents.resent_bytes;
+        contents
+    }
+
+    fn datagram(&mut self, bytes: &[u8], found: &mut Found) {
+        // The tag of suite 0 is 4 bytes.
+        let Some((flags, body)) = bytes.split_first().filter(|(_, body)| body.len() > 4) else { return };
+        let body = &body[..body.len() - 4];
+        match flags {
+            0x80 => match self.greeting(body).filter(|piece| piece.starts_with(&MAGIC)) {
+                Some(piece) => self.packet(piece, found),
+                None => found.note(Content::Handshake, "GREETING"),
+            },
+            0x81 => found.note(Content::Handshake, "COOKIE"),
+            flags if flags & 0x80 == 0 => {
+                // Behind the connection id and the packet number.
+                let frames = body.get(8..).and_then(|rest| Some(&rest[read(rest)?.1..]));
+                frames.into_iter().for_each(|frames| self.frames(frames, found));
+            }
+            _ => {}
+        }
+    }
+
+    /// The piece of a handshake packet that stands in a GREETING.
+    fn greeting<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
+        let mut rest = body.get(16..)?;
+        sized(&mut rest)?;
+        let [_, _] = numbers(&mut rest)?;
+        let piece = rest;
+        let (len, size) = (sized(&mut rest)?, read(piece)?.1);
+        piece.get(size..size + len)
+    }
+
+    fn packet(&mut self, packet: &[u8], found: &mut Found) {
+        match packet.strip_prefix(&MAGIC) {
+            Some(rest) => {
+                found.note(Content::Handshake, rest.first().map_or("HANDSHAKE", |kind| handshake(*kind)));
+                if let Some(session) = new_session(packet) {
+                    found.session = Some(session.to_vec());
+                    self.begin(session);
+                }
+            }
+            None => self.frames(packet, found),
+        }
+    }
+
+    fn frames(&mut self, mut rest: &[u8], found: &mut Found) {
+        while let Some(after) = self.frame(rest, found) {
+            rest = after;
+        }
+    }
+
+    /// Notes the frame at the beginning, and gives what follows it; nothing for what cannot be read.
+    fn frame<'a>(&mut self, bytes: &'a [u8], found: &mut Found) -> Option<&'a [u8]> {
+        let mut rest = bytes;
+        let kind = number(&mut rest)?;
+        match kind {
+            0x02 => {
+                let (lane, offset) = (number(&mut rest)?, number(&mut rest)?);
+                let len = sized(&mut rest)? as u64;
+                self.data(lane, offset, len, found);
+            }
+            0x04 => {
+                let [lane, consumed, received, _] = numbers(&mut rest)?;
+                found.note(Content::Ack, &on_lane("LANE", lane, &format!("{}", consumed.saturating_add(received))));
+            }
+            0x06 => found.note(Content::Control, &format!("PING {}", number(&mut rest)? % 1000)),
+            0x08 => found.note(Content::Control, &format!("PONG {}", number(&mut rest)? % 1000)),
+            0x0A => {
+                number(&mut rest)?;
+                found.message_bytes += sized(&mut rest)?;
+                found.note(Content::Data, "VOLATILE");
+            }
+            0x0C => {
+                number(&mut rest)?;
+                found.note(Content::Ack, "ALLOW");
+            }
+            0x0E => {
+                number(&mut rest)?;
+                found.note(Content::Ack, "LANE_DONE");
+            }
+            0x12 => found.note(Content::Control, "CLOSED"),
+            0x18 => {
+                let [_, offset] = numbers(&mut rest)?;
+                found.note(Content::Control, &format!("PROMPT {offset}"));
+            }
+            0x1A => {
+                let [largest, _, count, _] = numbers(&mut rest)?;
+                for _ in 0..count {
+                    numbers::<2>(&mut rest)?;
+                }
+                found.note(Content::Ack, &format!("ACK {largest}"));
+            }
+            0x1C | 0x1E => {
+                rest = rest.get(8..)?;
+                found.note(Content::Control, if kind == 0x1C { "CHALLENGE" } else { "RESPONSE" });
+            }
+            0x10 | 0x14 | 0x16 => {
+                sized(&mut rest)?;
+                found.note(Content::Control, ["CLOSE", "", "ABORT", "", "", "", "GOAWAY"][kind as usize - 0x10]);
+            }
+            odd if odd % 2 == 1 => {
+                sized(&mut rest)?;
+                found.note(Content::Control, "UNKNOWN");
+            }
+            _ => return None,
+        }
+        Some(rest)
+    }
+
+    fn data(&mut self, lane: u64, offset: u64, len: u64, found: &mut Found) {
+        let sent = self.sent.entry(lane).or_default();
+        let end = offset.saturating_add(len);
+        let resent = (*sent).min(end).saturating_sub(offset);
+        *sent = (*sent).max(end);
+        found.message_bytes += len as usize;
+        found.resent_bytes += resent;
+        let content = if resent > 0 { Content::Again } else { Content::Data };
+        found.note(content, &on_lane("DATA", lane, &format!("{offset}+{len}")));
+    }
+
+    /// A session begins, if it is another one: its offsets begin at 0.
+    pub(crate) fn begin(&mut self, session: &[u8]) {
+        if self.session != session {
+            self.session = session.to_vec();
+            self.sent.clear();
+        }
+    }
+}
+
+fn handshake(kind: u8) -> &'static str {
+    match kind {
+        1 => "HELLO",
+        2 => "WELCOME",
+        3 => "REJECT",
+        _ => "HANDSHAKE",
+    }
+}
+
+/// The main lane need not be named.
+fn on_lane(what: &str, lane: u64, rest: &str) -> String {
+    if lane == 0 { format!("{what} {rest}") } else { format!("{what} {rest} (lane {lane})") }
+}
+
+fn number(rest: &mut &[u8]) -> Option<u64> {
+    let (value, size) = read(rest)?;
+    *rest = &rest[size..];
+    Some(value)
+}
+
+fn numbers<const N: usize>(rest: &mut &[u8]) -> Option<[u64; N]> {
+    let mut values = [0; N];
+    for value in &mut values {
+        *value = number(rest)?;
+    }
+    Some(values)
+}
+
+/// Passes over a sized field, and gives its length.
+fn sized(rest: &mut &[u8]) -> Option<usize> {
+    let len = number(rest)? as usize;
+    *rest = rest.get(len..)?;
+    Some(len)
+}
+
+#[derive(Default)]
+struct Found {
+    contents: Vec<Content>,
+    label: String,
+    message_bytes: usize,
+    resent_bytes: u64,
+    session: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn note(&mut self, content: Content, label: &str) {
+        if self.contents.len() < FEW {
+            let comma = if self.contents.is_empty() { "" } else { ", " };
+            // Writing to a text does not fail.
+            let _ = write!(self.label, "{comma}{label}");
+        } else if self.contents.len() == FEW {
+            self.label.push_str(", …");
+        }
+        self.contents.push(content);
+    }
+
+    fn contents(self) -> Contents {
+        let has = |content| self.contents.contains(&content);
+        let first = [Content::Handshake, Content::Again, Content::Data, Content::Control];
+        let content = first.into_iter().find(|content| has(*content));
+        let otherwise = if self.contents.is_empty() { Content::Control } else { Content::Ack };
+        Contents {
+            content: content.unwrap_or(otherwise),
+            label: self.label,
+            message_bytes: self.message_bytes,
+            resent_bytes: self.resent_bytes,
+            session: self.session,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::by_hand;
+
+    fn segment(inspector: &mut Inspector, packets: &[&[u8]]) -> Contents {
+        let bytes: Vec<u8> = packets.iter().flat_map(|frames| by_hand::packet(frames)).collect();
+        inspector.look(Carriage::Segment, &bytes)
+    }
+
+    /// A datagram of the short form (PROTOCOL.md §14.1).
+    fn short(frames: &[u8]) -> Vec<u8> {
+        [&[0x20][..], &[9; 8], &by_hand::varint(300), frames, &[7; 4]].concat()
+    }
+
+    #[test]
+    fn a_write_is_named_by_what_matters_most() {
+        let mut inspector = Inspector::default();
+        let data = segment(&mut inspector, &[&by_hand::data(0, 0, b"hello"), &by_hand::report(2, 10, 7, 99)]);
+        assert_eq!((data.content, data.message_bytes, data.resent_bytes), (Content::Data, 5, 0));
+        assert_eq!(data.label, "DATA 0+5, LANE 10 (lane 2)");
+        let again = segment(&mut inspector, &[&by_hand::data(0, 3, b"lo, you")]);
+        assert_eq!((again.content, again.message_bytes, again.resent_bytes), (Content::Again, 7, 2));
+        let ack = segment(&mut inspector, &[&by_hand::report(0, 10, 7, 99)]);
+        assert_eq!((ack.content, ack.label.as_str()), (Content::Ack, "LANE 10"));
+        let control = segment(&mut inspector, &[&by_hand::report(0, 10, 7, 99), &by_hand::ping(5), &by_hand::close(1)]);
+        assert_eq!((control.content, control.label.as_str()), (Content::Control, "LANE 10, PING 5, CLOSE"));
+        let many: Vec<u8> = (0..9).flat_map(by_hand::ping).collect();
+        assert_eq!(segment(&mut inspector, &[&many]).label, "PING 0, PING 1, PING 2, …");
+        let hello = inspector.look(Carriage::Segment, &by_hand::hello(&[]));
+        assert_eq!((hello.content, hello.label.as_str()), (Content::Handshake, "HELLO"));
+        assert_eq!(inspector.traffic.resent_bytes, 2);
+        assert_eq!(inspector.traffic.datagrams, 0);
+    }
+
+    #[test]
+    fn datagrams_are_counted_with_their_headers_and_bare_ones_apart() {
+        let mut inspector = Inspector::default();
+        let ack = [&by_hand::varint(0x1A)[..], &[9, 0, 1, 2, 0, 3]].concat();
+        for (frames, content, label) in [
+            (by_hand::data(0, 0, &[0; 100]), Content::Data, "DATA 0+100"),
+            (ack.clone(), Content::Ack, "ACK 9"),
+            ([ack, by_hand::data(0, 50, &[0; 100])].concat(), Content::Again, "ACK 9, DATA 50+100"),
+            ([&[0x1C][..], &[1; 8], &[0x1E], &[1; 8]].concat(), Content::Control, "CHALLENGE, RESPONSE"),
+        ] {
+            let contents = inspector.look(Carriage::Datagram, &short(&frames));
+            assert_eq!((contents.content, contents.label.as_str()), (content, label));
+        }
+        let greeting =
+            [&[0x80][..], &[5; 16], &[2, 0, 0], &[12, 0, 12], &MAGIC, &[1, 1, 1, 0, 0, 0, 0, 0], &[7; 4]].concat();
+        let contents = inspector.look(Carriage::Datagram, &greeting);
+        assert_eq!((contents.content, contents.label.as_str()), (Content::Handshake, "HELLO"));
+        let traffic = inspector.traffic;
+        assert_eq!((traffic.datagrams, traffic.bare_datagrams, traffic.resent_bytes), (5, 3, 50));
+    }
+
+    #[test]
+    fn anything_can_be_looked_at() {
+        let mut rng = crate::Rng::new(1);
+        for _ in 0..10_000 {
+            let len = rng.size(0..=60);
+            let bytes = rng.bytes(len);
+            Inspector::default().look(Carriage::Segment, &bytes);
+            Inspector::default().look(Carriage::Datagram, &bytes);
+            Inspector::default().look(Carriage::Segment, &by_hand::packet(&bytes));
+        }
+    }
+}

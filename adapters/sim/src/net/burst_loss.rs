@@ -1,0 +1,58 @@
+//! Loss in bursts.
+
+use steadfast::Time;
+
+use crate::net::{Node, Packet, Verdict};
+use crate::rng::Rng;
+
+/// Loses datagrams in bursts: the model of Gilbert and Elliott (E. O. Elliott, "Estimates of error rates for codes on
+/// burst-noise channels", 1963). The line is in a good or a bad state, each with a probability of loss of its own, and
+/// after each datagram it changes with a probability that depends on where it is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct BurstLoss {
+    /// The probability of going from good to bad, after each datagram.
+    pub to_bad: f64,
+    /// The probability of going from bad to good, after each datagram.
+    pub to_good: f64,
+    /// The probability of loss in the good state.
+    pub good_loss: f64,
+    /// The probability of loss in the bad state.
+    pub bad_loss: f64,
+    is_bad: bool,
+}
+
+impl BurstLoss {
+    /// How many datagrams a burst loses in the mean, where nothing else is said.
+    pub const BURST: f64 = 8.0;
+
+    /// The four probabilities of the model; the line begins in the good state.
+    pub fn new(to_bad: f64, to_good: f64, good_loss: f64, bad_loss: f64) -> BurstLoss {
+        BurstLoss { to_bad, to_good, good_loss, bad_loss, is_bad: false }
+    }
+
+    /// A line that loses all datagrams in the bad state and none in the good one, in the long run this share (0 to 1) of
+    /// all, `burst` (at least 1) datagrams at a time in the mean.
+    pub fn with_mean(share: f64, burst: f64) -> BurstLoss {
+        let to_good = 1.0 / burst.max(1.0);
+        // The share of time in the bad state is to_bad / (to_bad + to_good).
+        let to_bad = if share < 1.0 { (to_good * share / (1.0 - share)).min(1.0) } else { 1.0 };
+        BurstLoss::new(to_bad, if share < 1.0 { to_good } else { 0.0 }, 0.0, 1.0)
+    }
+}
+
+impl Node for BurstLoss {
+    fn name(&self) -> &'static str {
+        "burst-loss"
+    }
+
+    fn pass(&mut self, now: Time, packet: &mut Packet, chance: &mut Rng) -> Verdict {
+        if !packet.is_datagram() {
+            return Verdict::Forward(now);
+        }
+        let loss = if self.is_bad { self.bad_loss } else { self.good_loss };
+        let verdict = if chance.chance(loss) { Verdict::Lost } else { Verdict::Forward(now) };
+        let change = if self.is_bad { self.to_good } else { self.to_bad };
+        self.is_bad ^= chance.chance(change);
+        verdict
+    }
+}
