@@ -8,7 +8,7 @@ use clap::Parser;
 use steadfast_benches::counting::Counting;
 use steadfast_benches::loopback::{Smol, Tokio};
 use steadfast_benches::measure::Plan;
-use steadfast_benches::sections::{core, growth, loopback, server};
+use steadfast_benches::sections::{core, datagram, growth, loopback, loss, server};
 use steadfast_benches::table::{Row, Table};
 
 #[global_allocator]
@@ -56,10 +56,13 @@ const fn section(name: &'static str, measure: fn(Plan) -> Outcome<Vec<Row>>) -> 
     Section { name, smol_threads: "1", measure }
 }
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 16] = [
     section("core-64", |plan| Ok(core::rows(plan, 64))),
     section("core-1024", |plan| Ok(core::rows(plan, 1 << 10))),
     section("core-65536", |plan| Ok(core::rows(plan, 64 << 10))),
+    section("datagram-64", |plan| Ok(datagram::rows(plan, 64))),
+    section("datagram-1024", |plan| Ok(datagram::rows(plan, 1 << 10))),
+    section("datagram-65536", |plan| Ok(datagram::rows(plan, 64 << 10))),
     section("tokio-current", |plan| {
         Ok(loopback::rows(plan, "tokio, 1 thread", &Tokio::current_thread()?, &loopback::with_peers()))
     }),
@@ -71,6 +74,10 @@ const SECTIONS: [Section; 9] = [
         smol_threads: "2",
         ..section("smol-multi", |plan| Ok(loopback::rows(plan, "smol, 2 threads", &Smol, &loopback::ours())))
     },
+    section("loss-bulk", |plan| Ok(loss::bulk_rows(plan))),
+    section("loss-reordering", |plan| Ok(loss::reordering_rows(plan))),
+    section("loss-stream", |plan| Ok(loss::stream_rows(plan))),
+    section("loss-sharing", |plan| Ok(loss::sharing_rows(plan))),
     section("server-idle", |plan| Ok(server::idle_rows(plan))),
     section("server-storm", |plan| Ok(server::storm_rows(plan))),
 ];
@@ -118,6 +125,7 @@ impl Args {
         let (bytes, batches) = (bytes.parse()?, self.iterations);
         let count = match section {
             "core" => core::alone(contender, bytes, batches),
+            "datagram" => datagram::alone(contender, bytes, batches),
             "tokio-current" => {
                 let peers = loopback::with_peers();
                 loopback::alone(contender, bytes, batches, &Tokio::current_thread()?, &peers)

@@ -1,5 +1,6 @@
 //! Protocols with both ends in memory: what the protocol itself costs.
 
+mod datagrams;
 mod length_delimited;
 mod seqack;
 mod steadfast;
@@ -8,6 +9,7 @@ mod wire;
 
 use bytes::Bytes;
 
+pub use self::datagrams::Datagrams;
 pub use self::length_delimited::LengthDelimited;
 pub use self::seqack::SeqAck;
 pub use self::steadfast::Steadfast;
