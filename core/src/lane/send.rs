@@ -347,11 +347,12 @@ impl SendBuffer {
         Some((offset, len))
     }
 
-    /// Transmits bytes again that were transmitted before, at most `max`: from the start of `range`, or from where they are not
-    /// confirmed. Which ones they were. They go to `out`.
+    /// Transmits bytes again that were transmitted before, at most `max` with their head: from the start of `range`, or from where
+    /// they are not confirmed. Which ones they were. They go to `out`.
     pub(crate) fn send_again(&mut self, range: Range<u64>, max: usize, out: &mut impl Outlet) -> Option<Range<u64>> {
         let start = range.start.max(self.confirmed());
-        let end = range.end.min(self.sent).min(start.saturating_add(max as u64));
+        let max = max.saturating_sub(out.head(start)) as u64;
+        let end = range.end.min(self.sent).min(start.saturating_add(max));
         if start >= end {
             return None;
         }

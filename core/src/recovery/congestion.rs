@@ -8,15 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::delivery::RateSample;
 use super::fixed_window::FixedWindow;
 use super::rate_based::RateBased;
-use super::rtt::Rtt;
 use super::sender::Settings;
 use crate::time::Time;
 
 /// Decides how much may be in flight and how fast it leaves.
-pub(crate) trait Controller {
-    /// A packet of `bytes` left; `in_flight` counts it.
-    fn on_sent(&mut self, now: Time, bytes: u64, in_flight: u64);
-
+pub(crate) trait Controller: core::fmt::Debug {
     /// An ACK brought news. The losses that it reveals were told before.
     fn on_ack(&mut self, ack: &AckSample);
 
@@ -37,10 +33,11 @@ pub(crate) trait Controller {
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct AckSample {
     pub(crate) now: Time,
+    /// When the newest packet left that it acknowledges first.
+    pub(crate) sent: Time,
     /// Bytes that it acknowledges first.
     pub(crate) acked: u64,
-    /// Bytes that were in flight before it, and still are.
-    pub(crate) prior_in_flight: u64,
+    /// Bytes that are still in flight.
     pub(crate) in_flight: u64,
     /// All bytes acknowledged so far.
     pub(crate) delivered: u64,
@@ -54,7 +51,8 @@ pub(crate) struct AckSample {
 /// Packets that were found lost together.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct LossSample {
-    pub(crate) now: Time,
+    /// When the newest of them left.
+    pub(crate) sent: Time,
     /// Their bytes.
     pub(crate) lost: u64,
     /// Bytes in flight just after the newest of them left.
@@ -71,10 +69,10 @@ pub(crate) enum Congestion {
 }
 
 impl Congestion {
-    pub(super) fn new(now: Time, settings: &Settings, rtt: &Rtt) -> Congestion {
+    pub(super) fn new(now: Time, settings: &Settings) -> Congestion {
         match settings.fixed_window {
             Some(bytes) => Congestion::FixedWindow(FixedWindow::new(bytes)),
-            None => Congestion::RateBased(Box::new(RateBased::new(now, settings.mtu, rtt))),
+            None => Congestion::RateBased(Box::new(RateBased::new(now, settings))),
         }
     }
 
@@ -94,10 +92,6 @@ impl Congestion {
 }
 
 impl Controller for Congestion {
-    fn on_sent(&mut self, now: Time, bytes: u64, in_flight: u64) {
-        self.controller_mut().on_sent(now, bytes, in_flight);
-    }
-
     fn on_ack(&mut self, ack: &AckSample) {
         self.controller_mut().on_ack(ack);
     }

@@ -115,3 +115,71 @@ impl Delivery {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    const RTT: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn the_rate_is_what_was_delivered_in_the_time_from_sending_to_acknowledgement() {
+        let mut delivery = Delivery::new(at(0));
+        let departures = [0, 10, 20].map(|millis| (at(millis), delivery.depart(at(millis), millis == 0)));
+        for (sent, departure) in &departures {
+            let now = *sent + RTT;
+            delivery.on_delivered(now, 1000);
+            let sample = delivery.sample(now, *sent, departure, RTT).unwrap();
+            assert_eq!(sample.interval, now.since(at(0)));
+        }
+        let departure = delivery.depart(at(70), false);
+        delivery.on_delivered(at(120), 1000);
+        let sample = delivery.sample(at(120), at(70), &departure, RTT).unwrap();
+        assert_eq!((sample.delivered, sample.interval, sample.rate()), (1000, RTT, 20_000));
+    }
+
+    #[test]
+    fn acknowledgements_that_come_together_do_not_make_the_path_faster_than_it_was_sent_to() {
+        let mut delivery = Delivery::new(at(0));
+        let first = delivery.depart(at(0), true);
+        delivery.on_delivered(at(50), 1000);
+        delivery.sample(at(50), at(0), &first, RTT).unwrap();
+        // Sent over 100 ms, acknowledged at once.
+        let departures: alloc::vec::Vec<_> = (0..10).map(|n| delivery.depart(at(50 + 10 * n), false)).collect();
+        delivery.on_delivered(at(200), 10_000);
+        let sample = delivery.sample(at(200), at(140), &departures[9], RTT).unwrap();
+        assert_eq!(sample.interval, at(200).since(at(50)));
+    }
+
+    #[test]
+    fn an_interval_shorter_than_the_smallest_round_trip_is_no_measure() {
+        let mut delivery = Delivery::new(at(0));
+        let departure = delivery.depart(at(0), true);
+        delivery.on_delivered(at(40), 1000);
+        assert_eq!(delivery.sample(at(40), at(0), &departure, RTT), None);
+    }
+
+    #[test]
+    fn what_leaves_after_the_application_paused_is_marked_until_that_is_delivered() {
+        let mut delivery = Delivery::new(at(0));
+        delivery.on_app_limited(0);
+        let limited = delivery.depart(at(0), true);
+        delivery.on_delivered(at(50), 1000);
+        assert!(delivery.sample(at(50), at(0), &limited, RTT).unwrap().app_limited);
+        let free = delivery.depart(at(50), true);
+        delivery.on_delivered(at(100), 1000);
+        assert!(!delivery.sample(at(100), at(50), &free, RTT).unwrap().app_limited);
+    }
+
+    #[test]
+    fn an_idle_time_is_no_part_of_the_interval() {
+        let mut delivery = Delivery::new(at(0));
+        let departure = delivery.depart(at(10_000), true);
+        delivery.on_delivered(at(10_050), 1000);
+        assert_eq!(delivery.sample(at(10_050), at(10_000), &departure, RTT).unwrap().interval, RTT);
+    }
+}

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::congestion::{AckSample, Controller, LossSample};
-use crate::time::Time;
 
 /// A window that never changes, without pacing.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -18,8 +17,6 @@ impl FixedWindow {
 }
 
 impl Controller for FixedWindow {
-    fn on_sent(&mut self, _now: Time, _bytes: u64, _in_flight: u64) {}
-
     fn on_ack(&mut self, _ack: &AckSample) {}
 
     fn on_loss(&mut self, _loss: &LossSample) {}

@@ -37,3 +37,43 @@ impl LossRate {
         (u64::from(self.lost) * 1_000_000 / u64::from(decided)) as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(rounds: u32, acked: u32, lost: u32) -> LossRate {
+        let mut rate = LossRate::default();
+        for _ in 0..rounds {
+            (0..acked).for_each(|_| rate.on_acked());
+            (0..lost).for_each(|_| rate.on_lost());
+        }
+        rate
+    }
+
+    #[test]
+    fn the_part_of_lost_packets_is_measured() {
+        let millionths = rate(100, 95, 5).millionths();
+        assert!((45_000..55_000).contains(&millionths), "{millionths}");
+    }
+
+    #[test]
+    fn one_early_loss_is_not_taken_for_a_lossy_path() {
+        assert!(rate(1, 0, 1).millionths() < 10_000);
+    }
+
+    #[test]
+    fn loss_that_ends_is_forgotten() {
+        let mut rate = rate(100, 95, 5);
+        (0..10 * MEMORY).for_each(|_| rate.on_acked());
+        assert_eq!(rate.millionths(), 0);
+    }
+
+    #[test]
+    fn what_was_lost_and_came_is_no_loss() {
+        let mut rate = rate(10, 50, 0);
+        rate.on_lost();
+        rate.on_found();
+        assert_eq!(rate.millionths(), 0);
+    }
+}

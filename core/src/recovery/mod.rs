@@ -21,7 +21,9 @@ mod congestion;
 mod delivery;
 mod fixed_window;
 mod loss_rate;
+mod noise;
 mod pacer;
+mod probe_timer;
 mod range_set;
 mod rate_based;
 mod redundancy;
@@ -32,5 +34,7 @@ mod sent;
 
 pub(crate) use ack_tracker::{AckTracker, Asks, MAX_ACK_RANGES};
 pub(crate) use redundancy::{PathView, Redundancy};
-pub(crate) use rtt::Rtt;
-pub(crate) use sender::{Fate, Permit, Recovery, Settings, UnsentAcked};
+pub(crate) use sender::{Fate, Permit, Recovery, Settings};
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::time::Time;
 /// Bytes are counted in millionths, so that a rate in bytes per second and a time in microseconds multiply to them.
 const MICRO: u64 = 1_000_000;
 /// Packets that may leave at once however slow the path is.
-const MIN_BURST_PACKETS: u64 = 10;
+const MIN_BURST_PACKETS: u64 = 4;
 /// What may leave at once, as time at the pacing rate: no adapter wakes more often.
 const BURST: u64 = 1000;
 
@@ -53,5 +53,76 @@ impl Pacer {
     /// What the bucket holds.
     fn burst(&self, rate: u64) -> u64 {
         rate.saturating_mul(BURST).max(MIN_BURST_PACKETS * self.mtu * MICRO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MTU: u64 = 1400;
+
+    /// Sends full packets as soon as it may, and says how many left before `until`.
+    fn sent(pacer: &mut Pacer, rate: u64, until: Time) -> u64 {
+        let mut now = Time::ZERO;
+        let mut packets = 0;
+        while now < until {
+            let next = pacer.next(now, rate);
+            if next > now {
+                now = next;
+            } else {
+                pacer.on_sent(now, MTU, rate);
+                packets += 1;
+            }
+        }
+        packets
+    }
+
+    #[test]
+    fn a_few_packets_leave_at_once_and_the_others_at_the_rate() {
+        let mut pacer = Pacer::new(Time::ZERO, MTU);
+        assert_eq!(sent(&mut pacer, 100 * MTU, Time::from_micros(1)), MIN_BURST_PACKETS);
+        let mut pacer = Pacer::new(Time::ZERO, MTU);
+        assert_eq!(sent(&mut pacer, 100 * MTU, Time::from_millis(1000)), MIN_BURST_PACKETS + 99);
+    }
+
+    #[test]
+    fn a_fast_path_gets_some_packets_at_once_instead_of_a_timer_each() {
+        let mut pacer = Pacer::new(Time::ZERO, MTU);
+        let rate = 100_000 * MTU;
+        sent(&mut pacer, rate, Time::from_millis(10));
+        let now = Time::from_millis(11);
+        (0..100).for_each(|_| pacer.on_sent(now, MTU, rate));
+        assert_eq!(pacer.next(now, rate).since(now), Duration::from_micros(250));
+    }
+
+    #[test]
+    fn what_was_not_used_is_not_saved_up_for_longer_than_a_millisecond() {
+        let mut pacer = Pacer::new(Time::ZERO, MTU);
+        let rate = 100_000 * MTU;
+        pacer.on_sent(Time::ZERO, MTU, rate);
+        let now = Time::from_millis(1000);
+        let mut packets = 0;
+        while pacer.next(now, rate) == now {
+            pacer.on_sent(now, MTU, rate);
+            packets += 1;
+        }
+        assert_eq!(packets, 100);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_leaves_than_the_rate_and_a_burst_allow(
+            rate in 1..10_000_000_000_u64, millis in 1..50_u64,
+        ) {
+            let mut pacer = Pacer::new(Time::ZERO, MTU);
+            let bytes = sent(&mut pacer, rate, Time::from_millis(millis)) * MTU;
+            let most = MIN_BURST_PACKETS * MTU + rate * (millis + 1) / 1000 + MTU;
+            prop_assert!(bytes <= most, "{bytes} of {most}");
+            let least = (rate * millis / 1000).saturating_sub(rate / 1000 + MTU);
+            prop_assert!(bytes >= least, "{bytes} of at least {least}");
+        }
     }
 }

@@ -1,37 +1,330 @@
-//! The rate-based congestion controller.
+//! The rate-based congestion controller, in the spirit of BBR (draft-ietf-ccwg-bbr).
+
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::congestion::{AckSample, Controller, LossSample};
-use super::rtt::Rtt;
+use super::noise::Noise;
+use super::rtt::{GRANULARITY, INITIAL_RTT};
+use super::sender::Settings;
 use crate::time::Time;
 
-/// Follows the rate that the path delivers and its smallest round trip.
+/// Packets in the first round trip.
+const INITIAL_PACKETS: u64 = 64;
+/// Packets that may be in flight however little the path carries.
+const MIN_PACKETS: u64 = 4;
+/// Packets beyond the model, as an ACK may come for so many only.
+const ACK_PACKETS: u64 = 8;
+/// Rounds for which a rate is believed: about those of a cycle of probing.
+const RATE_ROUNDS: usize = 5;
+/// Rounds of little growth after which the path counts as full; one in which a queue was seen counts twice.
+const FULL_ROUNDS: u32 = 3;
+/// Less growth in a round is little, in percent of the rate before.
+const GROWTH: u64 = 125;
+/// Growth of the rate in percent that makes probing go on.
+const FASTER: u64 = 106;
+/// When no queue was seen to be short for such a time, the path is left for a while, so that its smallest round trip can be seen.
+const PROBE_RTT_AFTER: Duration = Duration::from_secs(5);
+const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
+/// What part of a round may be lost beside the noise before that counts as overflow, in millionths: in the first rounds, when the noise is not well known, and later.
+const STARTUP_LOSS: u64 = 100_000;
+const LOSS: u64 = 20_000;
+
+/// A queue that has not run empty for so many round trips is kept by others, and not left to them.
+const DOWN_ROUND_TRIPS: u32 = 6;
+
+// Gains: pacing rates in percent of the path's rate, windows in percent of the bandwidth-delay product.
+const STARTUP_RATE: u64 = 277;
+const DRAIN_RATE: u64 = 50;
+const UP_RATE: u64 = 125;
+const DOWN_RATE: u64 = 80;
+const WINDOW: u64 = 200;
+const PROBE_RTT_WINDOW: u64 = 50;
+const UP_WINDOW: u64 = 125;
+/// What an overflow leaves of what was in flight, and the least that it leaves.
+const AFTER_OVERFLOW: u64 = 85;
+const LEAST_BOUND: u64 = 110;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum Mode {
+    /// Sends twice as much each round until the path is full, and four times as much after the first.
+    Startup,
+    /// Lets the queue of the startup run empty.
+    Drain,
+    /// Sends more for a round trip or two, to see whether the path carries it, and for longer while it does.
+    Up,
+    /// Sends less until what was too much has left.
+    Down,
+    /// Sends at the rate, until this round.
+    Cruise { until: u64 },
+    /// Leaves the path, until this time.
+    ProbeRtt { until: Time },
+}
+
+/// Follows the rate that the path delivers, and its smallest round trip.
+///
+/// Loss as such is no sign of congestion: what is lost also while the queue is short is [`Noise`], and made up for in the rate. Loss beyond that while
+/// more than the bandwidth-delay product is in flight is an overflow, and bounds what may be in flight until probing finds that more fits.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct RateBased {
     mtu: u64,
+    peer_ack_delay: Duration,
+    mode: Mode,
+    since: Time,
+    window: u64,
+    pacing_rate: u64,
+    /// The highest rate of this round and of those before, and of all, in bytes per second.
+    rates: [u64; RATE_ROUNDS],
+    rate: u64,
+    min_rtt: Duration,
+    /// When the queue was seen to be short.
+    short_at: Time,
+    noise: Noise,
+    /// No more may be in flight since the last overflow.
+    bound: u64,
+    /// When probing last found the path faster, and its rate then.
+    growth: (Time, u64),
+    round: Round,
+    /// The rate when the path last seemed to get faster, and rounds since.
+    full_rate: u64,
+    full_rounds: u32,
+}
+
+/// What happens in a round trip.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Round {
+    number: u64,
+    /// Bytes delivered before it. It ends with a packet that left later.
+    began: u64,
+    lost: u64,
+    /// The most in flight when a lost packet left.
+    in_flight: u64,
+    min_rtt: Duration,
+    app_limited: bool,
+}
+
+impl Round {
+    fn new(number: u64, began: u64) -> Round {
+        Round { number, began, lost: 0, in_flight: 0, min_rtt: Duration::MAX, app_limited: false }
+    }
+}
+
+fn percent(value: u64, gain: u64) -> u64 {
+    value.saturating_mul(gain) / 100
 }
 
 impl RateBased {
-    pub(super) fn new(_now: Time, mtu: u64, _rtt: &Rtt) -> RateBased {
-        RateBased { mtu }
+    pub(super) fn new(now: Time, settings: &Settings) -> RateBased {
+        let mut controller = RateBased {
+            mtu: settings.mtu,
+            peer_ack_delay: settings.peer_ack_delay,
+            mode: Mode::Startup,
+            since: now,
+            window: INITIAL_PACKETS * settings.mtu,
+            pacing_rate: 0,
+            rates: [0; RATE_ROUNDS],
+            rate: 0,
+            min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
+            short_at: now,
+            noise: Noise::new(now, settings.mtu),
+            bound: u64::MAX,
+            growth: (now, 0),
+            round: Round::new(0, 1),
+            full_rate: 0,
+            full_rounds: 0,
+        };
+        controller.set_pace();
+        controller
+    }
+
+    /// What to send so that the path is just full, in bytes per second: what it delivers and what it loses anyway.
+    fn path_rate(&self) -> u64 {
+        self.rate.saturating_mul(1_000_000) / (1_000_000 - self.noise.millionths())
+    }
+
+    /// What the path carries in so long.
+    fn carried_in(&self, time: Duration) -> u64 {
+        self.path_rate().saturating_mul(time.as_micros() as u64) / 1_000_000
+    }
+
+    /// The bandwidth-delay product. Of a path that is faster than timers and batches, what they need.
+    fn product(&self) -> u64 {
+        self.carried_in(self.min_rtt.max(GRANULARITY))
+    }
+
+    /// What may be in flight beyond the model, as the peer may hold acknowledgements back.
+    fn allowance(&self) -> u64 {
+        self.carried_in(self.peer_ack_delay).min(ACK_PACKETS * self.mtu)
+    }
+
+    fn is_full(&self) -> bool {
+        self.full_rounds >= FULL_ROUNDS
+    }
+
+    fn enter(&mut self, now: Time, mode: Mode) {
+        self.noise.end_quiet(now);
+        if matches!(mode, Mode::Drain | Mode::Down) {
+            self.noise.begin_quiet(now + self.min_rtt / 8);
+        }
+        self.mode = mode;
+        self.since = now;
+    }
+
+    fn cruise(&mut self, now: Time) {
+        // Flows that share a path should not probe in step.
+        let spread = now.as_micros().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 62;
+        self.enter(now, Mode::Cruise { until: self.round.number + 1 + spread });
+    }
+
+    fn measure(&mut self, ack: &AckSample) {
+        self.min_rtt = ack.min_rtt;
+        if let Some(rtt) = ack.rtt {
+            self.round.min_rtt = self.round.min_rtt.min(rtt);
+            if rtt <= self.min_rtt + self.min_rtt / 16 {
+                self.short_at = ack.now;
+            }
+        }
+        let most = if self.mode == Mode::Startup { self.min_rtt / 16 } else { self.min_rtt / 4 };
+        let short = ack.rtt.is_some_and(|rtt| rtt <= self.min_rtt + most + GRANULARITY / 8);
+        self.noise.on_ack(ack.sent, ack.acked, short);
+        let Some(sample) = &ack.rate else { return };
+        self.round.app_limited |= sample.app_limited;
+        if !sample.app_limited || sample.rate() > self.rate {
+            self.rates[0] = self.rates[0].max(sample.rate());
+            self.rate = self.rate.max(sample.rate());
+        }
+        if sample.prior_delivered >= self.round.began {
+            self.end_round(ack.delivered);
+        }
+    }
+
+    fn end_round(&mut self, delivered: u64) {
+        let overflow = self.has_overflowed(delivered);
+        if overflow {
+            // A queue that stays is kept by others, and this flow's part of it is not left to them.
+            let round_trip = self.round.min_rtt.min(2 * self.min_rtt);
+            let least = percent(self.carried_in(round_trip), LEAST_BOUND) + self.allowance();
+            self.bound = percent(self.round.in_flight.min(self.bound), AFTER_OVERFLOW).max(least);
+        }
+        // What the application limits says nothing of the path: then what was known stands.
+        if !self.round.app_limited {
+            if self.mode == Mode::Startup {
+                self.judge_growth(overflow);
+            }
+            self.rates.rotate_right(1);
+            self.rates[0] = 0;
+            self.rate = self.rates.iter().copied().max().unwrap_or(0);
+        }
+        self.round = Round::new(self.round.number + 1, delivered);
+    }
+
+    /// Whether more was lost in the round than noise and chance explain, while more was in flight than the path holds without a queue.
+    fn has_overflowed(&self, delivered: u64) -> bool {
+        let packets = (delivered.saturating_sub(self.round.began) + self.round.lost) / self.mtu;
+        let bound = if self.mode == Mode::Startup { STARTUP_LOSS } else { LOSS };
+        let expected = packets * (self.noise.millionths() + bound) / 1_000_000;
+        self.round.lost / self.mtu > expected + 2 * expected.isqrt() + 2 && self.round.in_flight > self.product()
+    }
+
+    fn judge_growth(&mut self, overflow: bool) {
+        let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8 + GRANULARITY;
+        if overflow {
+            self.full_rounds = FULL_ROUNDS;
+        } else if self.rate >= percent(self.full_rate, GROWTH) {
+            self.full_rate = self.rate;
+            self.full_rounds = 0;
+        } else {
+            self.full_rounds += if queued { 2 } else { 1 };
+        }
+    }
+
+    fn turn(&mut self, now: Time, in_flight: u64) {
+        let elapsed = now.since(self.since);
+        match self.mode {
+            Mode::Startup if self.is_full() => self.enter(now, Mode::Drain),
+            Mode::Drain | Mode::Down if in_flight <= self.product() => self.cruise(now),
+            Mode::Down if elapsed >= DOWN_ROUND_TRIPS * self.min_rtt => self.cruise(now),
+            Mode::Cruise { until } if self.round.number >= until => {
+                self.bound = percent(self.bound, UP_WINDOW);
+                self.growth = (now, self.rate);
+                self.enter(now, Mode::Up);
+            }
+            Mode::Up if elapsed >= self.min_rtt => {
+                let most = percent(self.product(), UP_WINDOW).min(self.bound.saturating_sub(self.mtu));
+                if self.rate > percent(self.growth.1, FASTER) {
+                    self.growth = (now, self.rate);
+                }
+                if in_flight >= most || now.since(self.growth.0) >= 2 * self.min_rtt {
+                    self.enter(now, Mode::Down);
+                }
+            }
+            Mode::ProbeRtt { until } if now >= until => {
+                self.short_at = now;
+                self.cruise(now);
+            }
+            _ => {}
+        }
+        let may_leave = !matches!(self.mode, Mode::Startup | Mode::ProbeRtt { .. });
+        if may_leave && now.since(self.short_at) > PROBE_RTT_AFTER {
+            self.enter(now, Mode::ProbeRtt { until: now + PROBE_RTT_TIME.max(self.min_rtt) });
+        }
+    }
+
+    fn resize(&mut self, acked: u64) {
+        let least = MIN_PACKETS * self.mtu;
+        let full = percent(self.product(), WINDOW) + self.allowance();
+        self.window = match self.mode {
+            Mode::Startup => {
+                let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8;
+                let growth = match self.round.number {
+                    0 if !queued => 3 * acked,
+                    _ if self.window < full => acked,
+                    _ => 0,
+                };
+                self.window + growth
+            }
+            Mode::ProbeRtt { .. } => percent(self.product(), PROBE_RTT_WINDOW).max(least),
+            _ => full.min(self.bound).max(least),
+        };
+    }
+
+    fn set_pace(&mut self) {
+        let round_trip = self.min_rtt.max(GRANULARITY).as_micros() as u64;
+        let rate = match self.mode {
+            Mode::Startup => percent(self.window.saturating_mul(1_000_000) / round_trip, STARTUP_RATE),
+            Mode::Drain => percent(self.rate, DRAIN_RATE),
+            Mode::Up => percent(self.path_rate(), UP_RATE),
+            Mode::Down => percent(self.rate, DOWN_RATE),
+            Mode::Cruise { .. } | Mode::ProbeRtt { .. } => self.path_rate(),
+        };
+        self.pacing_rate = rate.max(self.mtu);
     }
 }
 
 impl Controller for RateBased {
-    fn on_sent(&mut self, _now: Time, _bytes: u64, _in_flight: u64) {}
+    fn on_ack(&mut self, ack: &AckSample) {
+        self.measure(ack);
+        self.turn(ack.now, ack.in_flight);
+        self.resize(ack.acked);
+        self.set_pace();
+    }
 
-    fn on_ack(&mut self, _ack: &AckSample) {}
+    fn on_loss(&mut self, loss: &LossSample) {
+        self.noise.on_loss(loss.sent, loss.lost);
+        self.round.lost += loss.lost;
+        self.round.in_flight = self.round.in_flight.max(loss.in_flight_then);
+    }
 
-    fn on_loss(&mut self, _loss: &LossSample) {}
-
-    fn on_spurious_loss(&mut self, _bytes: u64) {}
+    fn on_spurious_loss(&mut self, bytes: u64) {
+        self.round.lost = self.round.lost.saturating_sub(bytes);
+    }
 
     fn window(&self) -> u64 {
-        64 * self.mtu
+        self.window
     }
 
     fn pacing_rate(&self) -> Option<u64> {
-        None
+        Some(self.pacing_rate)
     }
 }

@@ -70,3 +70,47 @@ fn copies(path: &PathView) -> usize {
         copies += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(loss_percent: u32) -> PathView {
+        PathView { loss_millionths: loss_percent * 10_000, in_flight_packets: 50, congested: false }
+    }
+
+    /// Has sent packets of 200 fresh bytes each.
+    fn streaming(percent: u32) -> Redundancy {
+        let mut redundancy = Redundancy::new(percent);
+        (0..100).for_each(|_| redundancy.on_sent(200, 0));
+        redundancy
+    }
+
+    #[test]
+    fn packets_are_repeated_as_often_as_the_loss_asks_for() {
+        let redundancy = streaming(400);
+        assert_eq!([0, 1, 5, 10, 30].map(|loss| redundancy.repeat(&path(loss), 1200)), [0, 200, 400, 600, 800]);
+    }
+
+    #[test]
+    fn only_spare_room_is_used() {
+        assert_eq!(streaming(400).repeat(&path(5), 250), 250);
+    }
+
+    #[test]
+    fn nothing_is_repeated_on_a_congested_path() {
+        assert_eq!(streaming(400).repeat(&PathView { congested: true, ..path(5) }, 1200), 0);
+    }
+
+    #[test]
+    fn over_time_no_more_is_repeated_than_the_budget_allows() {
+        let mut redundancy = streaming(150);
+        let mut total = 0;
+        for _ in 0..1000 {
+            let repeated = redundancy.repeat(&path(10), 1200);
+            redundancy.on_sent(200, repeated);
+            total += repeated;
+        }
+        assert!((300_000..=300_000 + ALLOWANCE as usize).contains(&total), "{total} for 200,000");
+    }
+}

@@ -44,3 +44,39 @@ impl Reordering {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(50);
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    #[test]
+    fn nothing_is_waited_for_until_a_packet_was_late() {
+        assert_eq!(Reordering::new(at(0)).window(at(100), RTT), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_window_has_room_for_the_latest_and_a_quarter_more_but_not_for_more_than_a_round_trip() {
+        let mut reordering = Reordering::new(at(0));
+        reordering.on_late(at(1), Duration::from_millis(4));
+        reordering.on_late(at(2), Duration::from_millis(2));
+        assert_eq!(reordering.window(at(3), RTT), Duration::from_millis(5));
+        reordering.on_late(at(4), Duration::from_secs(1));
+        assert_eq!(reordering.window(at(5), RTT), RTT);
+    }
+
+    #[test]
+    fn lateness_is_forgotten_after_two_to_four_seconds() {
+        let mut reordering = Reordering::new(at(0));
+        reordering.on_late(at(1900), Duration::from_millis(4));
+        assert_eq!(reordering.window(at(3900), RTT), Duration::from_millis(5));
+        assert_eq!(reordering.window(at(5900), RTT), Duration::ZERO);
+        reordering.on_late(at(6000), Duration::from_millis(4));
+        assert_eq!(reordering.window(at(60_000), RTT), Duration::ZERO);
+    }
+}

@@ -5,14 +5,15 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ack_tracker::{MAX_ACK_RANGES, SOON};
+use super::ack_tracker::{MAX_ACK_RANGES, MIN_ACK_RANGES};
 use super::congestion::{AckSample, Congestion, Controller, LossSample};
 use super::delivery::{Delivery, Departure};
 use super::loss_rate::LossRate;
 use super::pacer::Pacer;
+use super::probe_timer::ProbeTimer;
 use super::range_set::RangeSet;
 use super::reordering::Reordering;
-use super::rtt::Rtt;
+use super::rtt::{GRANULARITY, Rtt};
 use super::sent::{SentPacket, SentPackets, State};
 use crate::time::Time;
 
@@ -20,13 +21,6 @@ use crate::time::Time;
 const MAX_TRACKED: usize = 32_768;
 /// Most ranges in what is acknowledged of them.
 const MAX_TRACKED_RANGES: usize = 1024;
-/// Packets that may leave at each probe timeout, whatever the window says (RFC 9002 §6.2.4).
-const PROBES: u8 = 2;
-/// Probe timeouts double so many times,
-const MAX_BACKOFF: u32 = 6;
-/// but not beyond this, if the path is faster.
-const MAX_PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// What a link's recovery has to be told in advance.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Settings {
@@ -68,38 +62,32 @@ pub(crate) struct UnsentAcked(pub(crate) u64);
 
 /// The sender's side of one link: packets of which each carried a `T`.
 ///
-/// Memory: at most 32,768 packets, and no more than the congestion window has room for, about twice, as lost ones are remembered for a few
-/// round trips.
+/// Memory: at most 32,768 packets and the probes beyond them, and no more than twice what the congestion window has room for, as lost packets
+/// are remembered for three round trips.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct Recovery<T> {
+pub(crate) struct Recovery<T, C = Congestion> {
     packets: SentPackets<T>,
     next_number: u64,
     /// Bytes and packets that are neither acknowledged nor lost.
     in_flight: u64,
     in_flight_packets: usize,
-    /// Which of the packets in the ring are acknowledged.
+    /// Which of the remembered packets are acknowledged.
     acked: RangeSet,
-    /// The highest number acknowledged, and one more; zero for none.
+    /// The number after the highest acknowledged.
     acked_end: u64,
+    /// The lowest number that the ACK with the highest one tells of: what it leaves out above had not arrived.
+    told_from: u64,
     /// How long the newest packet acknowledged took.
     newest_rtt: Duration,
+    /// When the oldest packet is lost for which that has only to be waited out.
+    loss_at: Time,
     rtt: Rtt,
     reordering: Reordering,
     loss_rate: LossRate,
     delivery: Delivery,
     pacer: Pacer,
-    congestion: Congestion,
-    /// When the oldest packet is taken for lost for which that has only to be waited out.
-    loss_at: Time,
-    /// What the probe timeout counts from.
-    probe_from: Time,
-    /// Whether the newest packet asked to be acknowledged soon, and when one did last.
-    asked_soon: bool,
-    asked_at: Option<Time>,
-    /// Probe timeouts since the last ACK with news.
-    backoff: u32,
-    /// Packets that may leave whatever the window says.
-    probes: u8,
+    probe_timer: ProbeTimer,
+    congestion: C,
     peer_ack_delay: Duration,
     mtu: u64,
 }
@@ -107,6 +95,13 @@ pub(crate) struct Recovery<T> {
 impl<T> Recovery<T> {
     /// For a path on which nothing has been sent.
     pub(crate) fn new(now: Time, settings: &Settings) -> Recovery<T> {
+        Recovery::with_controller(now, settings, Congestion::new(now, settings))
+    }
+}
+
+impl<T, C: Controller> Recovery<T, C> {
+    /// For a path on which nothing has been sent, whatever the settings say of congestion.
+    pub(super) fn with_controller(now: Time, settings: &Settings, congestion: C) -> Recovery<T, C> {
         let rtt = Rtt::new(now, settings.handshake_rtt);
         Recovery {
             packets: SentPackets::new(),
@@ -115,19 +110,16 @@ impl<T> Recovery<T> {
             in_flight_packets: 0,
             acked: RangeSet::new(MAX_TRACKED_RANGES),
             acked_end: 0,
+            told_from: 0,
             newest_rtt: rtt.latest(),
-            congestion: Congestion::new(now, settings, &rtt),
+            loss_at: Time::MAX,
             rtt,
             reordering: Reordering::new(now),
             loss_rate: LossRate::default(),
             delivery: Delivery::new(now),
             pacer: Pacer::new(now, settings.mtu),
-            loss_at: Time::MAX,
-            probe_from: now,
-            asked_soon: false,
-            asked_at: None,
-            backoff: 0,
-            probes: 0,
+            probe_timer: ProbeTimer::new(now, settings.peer_ack_delay),
+            congestion,
             peer_ack_delay: settings.peer_ack_delay,
             mtu: settings.mtu,
         }
@@ -138,16 +130,12 @@ impl<T> Recovery<T> {
         self.next_number
     }
 
-    /// All numbers from here on may be unknown to the peer: how far a number may be shortened depends on how many these are.
-    pub(crate) fn acked_end(&self) -> u64 {
-        self.acked_end
-    }
-
     pub(crate) fn rtt(&self) -> &Rtt {
         &self.rtt
     }
 
     /// Bytes that are neither acknowledged nor lost.
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight
     }
@@ -158,6 +146,7 @@ impl<T> Recovery<T> {
     }
 
     /// Bytes that may be in flight.
+    #[cfg(test)]
     pub(crate) fn window(&self) -> u64 {
         self.congestion.window()
     }
@@ -167,9 +156,12 @@ impl<T> Recovery<T> {
         self.loss_rate.millionths()
     }
 
-    /// Whether the path has no room to spare: more than half of the window is in use, or packets have to wait for their turn.
+    /// Whether the path has no room to spare: three quarters of the window are in use, packets wait for their turn, or queues have doubled the
+    /// round trip.
     pub(crate) fn is_congested(&self, now: Time) -> bool {
-        self.in_flight > self.congestion.window() / 2 || self.next_paced(now) > now
+        self.in_flight > self.congestion.window() / 4 * 3
+            || self.next_paced(now) > now
+            || self.rtt.smoothed() > 2 * self.rtt.min() + GRANULARITY
     }
 
     /// What the packets carry that are neither acknowledged nor lost, from the oldest to the newest: what a probe may repeat.
@@ -179,7 +171,7 @@ impl<T> Recovery<T> {
 
     /// Whether a packet that asks for an acknowledgement may leave.
     pub(crate) fn permit(&self, now: Time) -> Permit {
-        if self.probes > 0 {
+        if self.probe_timer.is_due() {
             return Permit::Now;
         }
         if self.in_flight >= self.congestion.window() || self.packets.len() >= MAX_TRACKED {
@@ -191,7 +183,7 @@ impl<T> Recovery<T> {
 
     /// Whether a probe has to leave: a packet that asks for an acknowledgement, whatever it carries.
     pub(crate) fn probe_due(&self) -> bool {
-        self.probes > 0
+        self.probe_timer.is_due()
     }
 
     /// Whether the next packet should ask to be acknowledged soon. `last`: nothing more is there to be sent after it.
@@ -199,8 +191,7 @@ impl<T> Recovery<T> {
     /// A probe should, and so should, a few times a round trip, a packet that leaves its sender waiting.
     pub(crate) fn asks_ack(&self, now: Time, last: bool) -> bool {
         let waits = last || self.in_flight + 2 * self.mtu > self.congestion.window();
-        let recently = self.asked_at.is_some_and(|at| now.since(at) < self.rtt.smoothed() / 4);
-        self.probes > 0 || (waits && !recently)
+        self.probe_timer.asks_ack(now, waits, &self.rtt)
     }
 
     /// The application has nothing to send although a packet might leave.
@@ -223,16 +214,10 @@ impl<T> Recovery<T> {
             carried,
         });
         self.next_number += 1;
-        self.probes = self.probes.saturating_sub(1);
-        self.probe_from = now;
-        self.asked_soon = asks_soon;
-        if asks_soon {
-            self.asked_at = Some(now);
-        }
+        self.probe_timer.on_sent(now, asks_soon);
         if let Some(rate) = self.congestion.pacing_rate() {
             self.pacer.on_sent(now, bytes, rate);
         }
-        self.congestion.on_sent(now, bytes, self.in_flight);
     }
 
     /// The packet [`next_number`](Self::next_number) left, and it only acknowledges: its own fate is of no interest, and it counts nowhere.
@@ -253,30 +238,30 @@ impl<T> Recovery<T> {
         mut fate: impl FnMut(Fate, &T),
     ) -> Result<(), UnsentAcked> {
         let mut ranges = ranges.take(MAX_ACK_RANGES).peekable();
-        let Some(highest) = ranges.peek().map(|range| range.end) else { return Ok(()) };
-        if highest > self.next_number {
-            return Err(UnsentAcked(highest - 1));
+        let Some(end) = ranges.peek().map(|range| range.end) else { return Ok(()) };
+        if end > self.next_number {
+            return Err(UnsentAcked(end - 1));
         }
-        let (acked_end, newest_rtt) = (self.acked_end, self.newest_rtt);
-        let (delivered, prior_in_flight) = (self.delivery.delivered(), self.in_flight);
-        let mut lowest = highest;
-        // The newest packet acknowledged: its number, when it left and the counters then.
+        let delivered = self.delivery.delivered();
+        let overtaken = self.told_from..self.acked_end;
+        let (mut told_from, mut count) = (end, 0);
         let mut newest: Option<(u64, Time, Departure)> = None;
-        for range in ranges {
-            lowest = lowest.min(range.start);
-            self.acked.insert(range.start..range.end.min(highest), |fresh| {
+        let mut ranges = ranges.map(|range| {
+            told_from = told_from.min(range.start);
+            count += 1;
+            range.start..range.end.min(end)
+        });
+        while let Some(range) = self.acked.first_new(&mut ranges) {
+            self.acked.insert(range, |fresh| {
                 for packet in self.packets.range_mut(fresh) {
-                    if packet.number < acked_end {
-                        let lateness = now.since(packet.sent).saturating_sub(newest_rtt);
-                        self.reordering.on_late(now, lateness);
+                    if overtaken.contains(&packet.number) {
+                        self.reordering.on_late(now, now.since(packet.sent).saturating_sub(self.newest_rtt));
                     }
                     if newest.is_none_or(|(number, ..)| number < packet.number) {
                         newest = Some((packet.number, packet.sent, packet.departure));
                     }
-                    let found = packet.state == State::Lost;
-                    packet.state = State::Acked;
                     self.delivery.on_delivered(now, packet.bytes);
-                    if found {
+                    if packet.state == State::Lost {
                         self.delivery.on_found(packet.bytes);
                         self.congestion.on_spurious_loss(packet.bytes);
                         self.loss_rate.on_found();
@@ -287,29 +272,33 @@ impl<T> Recovery<T> {
                         self.loss_rate.on_acked();
                         fate(Fate::Acked, &packet.carried);
                     }
+                    packet.state = State::Acked;
                 }
             });
         }
-        self.acked_end = acked_end.max(highest);
+        if end >= self.acked_end {
+            let told_from = if count < MIN_ACK_RANGES { 0 } else { told_from };
+            (self.told_from, self.acked_end) = (told_from, end);
+        }
         let Some((number, sent, departure)) = newest else { return Ok(()) };
-        self.backoff = 0;
-        self.probes = 0;
+        self.probe_timer.on_ack();
         let mut rtt = None;
-        if number >= acked_end {
+        if number >= overtaken.end {
+            // The peer's delay and a sample are those of the highest number, which may be of a packet that did not ask.
             let sample = now.since(sent);
-            let ack_delay = if number + 1 == highest { ack_delay.min(self.peer_ack_delay) } else { Duration::ZERO };
+            let ack_delay = if number + 1 == end { ack_delay.min(self.peer_ack_delay) } else { Duration::ZERO };
             self.newest_rtt = sample.saturating_sub(ack_delay);
-            if number + 1 == highest {
+            if number + 1 == end {
                 self.rtt.on_sample(now, sample, ack_delay);
                 rtt = Some(sample);
             }
         }
-        self.detect_losses(now, lowest, &mut fate);
+        self.detect_losses(now, &mut fate);
         let rate = self.delivery.sample(now, sent, &departure, self.rtt.min());
         self.congestion.on_ack(&AckSample {
             now,
+            sent,
             acked: self.delivery.delivered() - delivered,
-            prior_in_flight,
             in_flight: self.in_flight,
             delivered: self.delivery.delivered(),
             rate,
@@ -322,53 +311,43 @@ impl<T> Recovery<T> {
 
     /// When [`on_timeout`](Self::on_timeout) has to be called; [`Time::MAX`] for never.
     pub(crate) fn poll_timeout(&self) -> Time {
-        if self.loss_at < Time::MAX { self.loss_at } else { self.probe_at() }
+        if self.loss_at < Time::MAX {
+            self.loss_at
+        } else if self.in_flight_packets > 0 {
+            self.probe_timer.deadline(&self.rtt)
+        } else {
+            Time::MAX
+        }
     }
 
-    /// Serves the deadline if it is due: packets are lost, or a [probe is due](Self::probe_due).
+    /// Serves the deadline if it is due: packets are lost, or [probes are due](Self::probe_due).
     pub(crate) fn on_timeout(&mut self, now: Time, mut fate: impl FnMut(Fate, &T)) {
         if now < self.poll_timeout() {
             return;
         }
         if self.loss_at < Time::MAX {
-            return self.detect_losses(now, 0, &mut fate);
+            return self.detect_losses(now, &mut fate);
         }
-        self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
-        self.probes = PROBES;
-        self.probe_from = now;
+        self.probe_timer.on_timeout(now);
         if self.packets.len() >= MAX_TRACKED {
             // The peer acknowledges nothing: room for the probes.
-            for _ in 0..PROBES {
-                self.lose_oldest(now, &mut fate);
-            }
+            (0..2).for_each(|_| self.lose_oldest(now, &mut fate));
         }
     }
-}
 
-impl<T> Recovery<T> {
     fn next_paced(&self, now: Time) -> Time {
         self.congestion.pacing_rate().map_or(now, |rate| self.pacer.next(now, rate))
     }
 
-    fn probe_at(&self) -> Time {
-        if self.in_flight_packets == 0 {
-            return Time::MAX;
-        }
-        let ack_delay = if self.asked_soon { SOON.min(self.peer_ack_delay) } else { self.peer_ack_delay };
-        let timeout = self.rtt.probe_timeout() + ack_delay;
-        let backed_off = timeout * (1 << self.backoff);
-        self.probe_from + backed_off.min(MAX_PROBE_TIMEOUT.max(timeout))
-    }
-
-    /// Takes for lost what was overtaken long enough ago. Below `lowest` the last ACK was silent, for want of room: there it takes a round trip more.
-    fn detect_losses(&mut self, now: Time, lowest: u64, fate: &mut impl FnMut(Fate, &T)) {
+    /// Takes for lost what was overtaken long enough ago. Below the lowest number of the ACK nothing was told, for want of room in it: that takes a
+    /// round trip more.
+    fn detect_losses(&mut self, now: Time, fate: &mut impl FnMut(Fate, &T)) {
         self.loss_at = Time::MAX;
-        let mut window = self.reordering.window(now, self.rtt.smoothed());
-        let (mut lost, mut in_flight_then) = (0, 0);
+        let smoothed = self.rtt.smoothed();
+        let window = self.reordering.window(now, smoothed);
+        let mut loss = LossSample { sent: Time::ZERO, lost: 0, in_flight_then: 0 };
         while let Some(packet) = self.packets.undecided().filter(|packet| packet.number < self.acked_end) {
-            if packet.number < lowest {
-                window = self.rtt.smoothed();
-            }
+            let window = if packet.number < self.told_from { smoothed } else { window };
             let at = packet.sent + self.newest_rtt + window;
             if at > now {
                 self.loss_at = at;
@@ -377,14 +356,15 @@ impl<T> Recovery<T> {
             packet.state = State::Lost;
             self.in_flight -= packet.bytes;
             self.in_flight_packets -= 1;
-            lost += packet.bytes;
-            in_flight_then = packet.in_flight;
             self.loss_rate.on_lost();
+            loss.lost += packet.bytes;
+            loss.sent = packet.sent;
+            loss.in_flight_then = packet.in_flight;
             fate(Fate::Lost, &packet.carried);
         }
-        if lost > 0 {
-            self.delivery.on_lost(lost);
-            self.congestion.on_loss(&LossSample { now, lost, in_flight_then });
+        if loss.lost > 0 {
+            self.delivery.on_lost(loss.lost);
+            self.congestion.on_loss(&loss);
         }
     }
 
@@ -394,18 +374,20 @@ impl<T> Recovery<T> {
         packet.state = State::Lost;
         self.in_flight -= packet.bytes;
         self.in_flight_packets -= 1;
-        self.delivery.on_lost(packet.bytes);
-        let loss = LossSample { now, lost: packet.bytes, in_flight_then: packet.in_flight };
-        self.congestion.on_loss(&loss);
-        self.loss_rate.on_lost();
         fate(Fate::Lost, &packet.carried);
-        self.forget(Time::MAX);
+        self.forget(now);
     }
 
     /// Forgets packets of which nothing more can be learnt.
     fn forget(&mut self, now: Time) {
-        let remembered = if self.packets.len() < MAX_TRACKED { self.rtt.smoothed() * 3 } else { Duration::ZERO };
+        let remembered = if self.packets.len() < MAX_TRACKED { 3 * self.rtt.smoothed() } else { Duration::ZERO };
         self.packets.forget(now - remembered);
         self.acked.raise_floor(self.packets.first().unwrap_or(self.next_number));
+    }
+
+    /// Packets that are kept, whatever became of them.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.packets.len()
     }
 }

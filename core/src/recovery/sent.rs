@@ -60,7 +60,12 @@ impl<T> SentPackets<T> {
 
     /// The packets whose numbers are in the range, ascending.
     pub(super) fn range_mut(&mut self, numbers: Range<u64>) -> impl Iterator<Item = &mut SentPacket<T>> {
-        let from = self.packets.partition_point(|packet| packet.number < numbers.start);
+        // Where it is when no number between was used for a packet that only acknowledges.
+        let guess = self.first().map_or(0, |first| numbers.start.saturating_sub(first)) as usize;
+        let from = match self.packets.get(guess) {
+            Some(packet) if packet.number == numbers.start => guess,
+            _ => self.packets.partition_point(|packet| packet.number < numbers.start),
+        };
         self.packets.range_mut(from..).take_while(move |packet| packet.number < numbers.end)
     }
 

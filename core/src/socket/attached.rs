@@ -71,6 +71,12 @@ impl Attached {
         self.datagram.as_ref().is_some_and(|datagram| size > datagram.largest())
     }
 
+    /// Whether the HELLO left more than once, so that the server may have answered it elsewhere.
+    pub(crate) fn has_repeated_hello(&self) -> bool {
+        let greeting = self.datagram.as_ref().and_then(|datagram| datagram.greeting.as_ref());
+        greeting.is_some_and(|greeting| greeting.repeated)
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
     }

@@ -276,9 +276,10 @@ impl Socket {
             ProtocolCode::StateMismatch if resuming && proven => self.lose_session(reason),
             ProtocolCode::Ended if resuming && proven => self.on_ended_elsewhere(reason),
             ProtocolCode::Fenced if resuming && proven => {
-                // Each HELLO has an epoch of its own, so this one was refused for somebody else's.
+                // Each HELLO has an epoch of its own, so this one was refused for somebody else's, or for the one before of the same HELLO.
                 let issued = self.session.as_ref().map_or(0, |session| session.epoch);
-                if reject.current_epoch.is_some_and(|current| current >= issued) {
+                let own = u64::from(self.link.as_ref().is_some_and(|link| link.has_repeated_hello()));
+                if reject.current_epoch.is_some_and(|current| current >= issued + own) {
                     let text = "another holder of this session has taken over";
                     self.lose_session(CloseReason::protocol(ProtocolCode::Superseded, text));
                 } else {

@@ -99,8 +99,7 @@ impl Outstanding {
     /// A packet's fate is known.
     pub(crate) fn on_fate(&mut self, fate: Fate, carried: &Carried) {
         for LaneBytes { lane, range } in carried.pieces() {
-            let stream =
-                if *lane == 0 { &mut self.main } else { self.others.entry(*lane).or_insert_with(Stream::default) };
+            let stream = if *lane == 0 { &mut self.main } else { self.others.entry(*lane).or_default() };
             match fate {
                 Fate::Acked | Fate::Found => {
                     stream.acked.insert(range.clone());

@@ -100,6 +100,15 @@ struct Path {
     due: bool,
     received: usize,
     sent: usize,
+    /// What is to be sent next needs more room than there is: nothing is, until more has come.
+    is_full: bool,
+}
+
+impl Path {
+    fn on_heard(&mut self, size: usize) {
+        self.received += size;
+        self.is_full = false;
+    }
 }
 
 impl DatagramLink {
@@ -143,7 +152,7 @@ impl DatagramLink {
     /// A server's, for a HELLO that is answered with WELCOME.
     pub(crate) fn server(now: Time, arrival: &Arrival, config: &Config) -> DatagramLink {
         let Arrival { mtu, id, proven, size, challenge } = *arrival;
-        let path = (!proven).then_some(Path { challenge, due: true, received: size, sent: 0 });
+        let path = (!proven).then_some(Path { challenge, due: true, received: size, sent: 0, is_full: false });
         DatagramLink { path, ..DatagramLink::new(now, mtu, id, config) }
     }
 
@@ -181,7 +190,7 @@ impl DatagramLink {
     /// The HELLO has come again, in a datagram of this size.
     pub(crate) fn hello_again(&mut self, size: usize) {
         if let Some(path) = &mut self.path {
-            path.received += size;
+            path.on_heard(size);
         }
         if let Some(greeting) = &mut self.greeting {
             greeting.repeat();
@@ -219,7 +228,8 @@ impl DatagramLink {
     /// How large the next datagram may be.
     fn room(&self) -> usize {
         let allowed = self.path.as_ref().map_or(usize::MAX, |path| {
-            (AMPLIFICATION * path.received).checked_sub(path.sent).filter(|room| *room >= LEAST_ROOM).unwrap_or(0)
+            let left = (AMPLIFICATION * path.received).saturating_sub(path.sent);
+            if path.is_full || left < LEAST_ROOM { 0 } else { left }
         });
         self.mtu.min(allowed)
     }

@@ -45,7 +45,7 @@ impl Socket {
         attached.heartbeat.on_heard(now);
         self.counters.bytes_received += size as u64;
         if let Some(path) = &mut datagram.path {
-            path.received += size;
+            path.on_heard(size);
         }
         datagram.faulty = false;
         let (mut rest, mut asks) = (packet.frames, Asks::Nothing);

@@ -14,8 +14,8 @@ use crate::link::Transmit;
 use crate::recovery::{MAX_ACK_RANGES, PathView};
 use crate::wire::{DatagramFrame, Frame, SHORT_OVERHEAD, ask_ack_soon, seal, varint, write_short_header};
 
-/// How much room a packet has for a further piece of data at least.
-const PIECE: usize = 32;
+/// How much room a packet has for a further piece of data and its head at least.
+const PIECE: usize = 48;
 /// What a CHALLENGE or a RESPONSE takes.
 const CHALLENGE: usize = 9;
 /// What each range of an ACK takes about, and what stands before them.
@@ -89,6 +89,7 @@ impl Socket {
         if bytes.len() == head {
             bytes.clear();
             arena.give(bytes);
+            datagram.path.iter_mut().for_each(|path| path.is_full = true);
             return None;
         }
         if elicits {
@@ -156,7 +157,7 @@ impl Socket {
             let Some(datagram) = self.link.as_mut().and_then(|link| link.datagram.as_mut()) else { return };
             let Some(LaneBytes { lane, range }) = datagram.outstanding.first_lost() else { return };
             packet.lane(lane);
-            let room = packet.room().saturating_sub(packet.head(range.start));
+            let room = packet.room();
             if room < PIECE {
                 return;
             }
@@ -207,8 +208,9 @@ impl Socket {
         packet.repeats(true);
         for (lane, range) in tail {
             packet.lane(lane);
-            let room = packet.room().saturating_sub(packet.head(range.start)).min(most);
+            let room = packet.room().saturating_sub(packet.head(range.end)).min(most);
             let start = range.start.max(range.end.saturating_sub(room as u64));
+            let room = packet.room();
             let sent = self.lanes.with_send(lane, |send| send.send_again(start..range.end, room, packet));
             most -= sent.flatten().map_or(0, |sent| (sent.end - sent.start) as usize);
             if most == 0 {
@@ -228,7 +230,7 @@ impl Socket {
             packet.repeats(true);
             for range in gaps {
                 packet.lane(lane);
-                let room = packet.room().saturating_sub(packet.head(range.start));
+                let room = packet.room();
                 self.lanes.with_send(lane, |send| send.send_again(range, room, packet));
             }
             packet.repeats(false);

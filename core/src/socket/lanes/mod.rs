@@ -503,7 +503,7 @@ impl Lanes {
 
     /// Removes a lane that is over and whose peer has been told; whether it was.
     pub(crate) fn sweep(&mut self, number: u64) -> bool {
-        let over = |lane: &Lane| lane.is_done() && lane.reported == lane.recv.consumed();
+        let over = |lane: &Lane| lane.is_done() && lane.reported == lane.recv.consumed() && !lane.to_report;
         let over = self.others.get(&number).is_some_and(over);
         if over {
             self.remove(number);

@@ -1,0 +1,157 @@
+//! Probe timeouts: how a lost tail is noticed (RFC 9002 §6.2, RFC 8985 §7).
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ack_tracker::SOON;
+use super::rtt::Rtt;
+use crate::time::Time;
+
+/// Packets that may leave at each timeout, whatever the window says (RFC 9002 §6.2.4).
+const PROBES: u8 = 2;
+/// Timeouts double so many times,
+const MAX_BACKOFF: u32 = 6;
+/// but not beyond this, if the path is faster.
+const MAX_TIMEOUT: Duration = Duration::from_secs(2);
+/// What asks for an acknowledgement soon does so once in such a part of a round trip.
+const ASKS_PER_ROUND_TRIP: u32 = 4;
+
+/// When probes leave, and which packets ask for an acknowledgement soon so that fewer have to.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct ProbeTimer {
+    peer_ack_delay: Duration,
+    /// When the newest packet left, or the last timeout was served.
+    from: Time,
+    /// Whether the newest packet asked for an acknowledgement soon, and when one did last.
+    asked_soon: bool,
+    asked_at: Option<Time>,
+    /// Timeouts since an ACK brought news.
+    backoff: u32,
+    /// Probes that have still to leave.
+    due: u8,
+}
+
+impl ProbeTimer {
+    /// For a peer that holds acknowledgements back for at most `peer_ack_delay`.
+    pub(super) fn new(now: Time, peer_ack_delay: Duration) -> ProbeTimer {
+        ProbeTimer { peer_ack_delay, from: now, asked_soon: false, asked_at: None, backoff: 0, due: 0 }
+    }
+
+    /// Whether a probe has to leave.
+    pub(super) fn is_due(&self) -> bool {
+        self.due > 0
+    }
+
+    /// Whether a packet should ask for an acknowledgement soon: a probe, or one after which its sender `waits`.
+    pub(super) fn asks_ack(&self, now: Time, waits: bool, rtt: &Rtt) -> bool {
+        let recently = || self.asked_at.is_some_and(|at| now.since(at) < rtt.smoothed() / ASKS_PER_ROUND_TRIP);
+        self.is_due() || (waits && !recently())
+    }
+
+    /// A packet left that is to be acknowledged, soon or not.
+    pub(super) fn on_sent(&mut self, now: Time, asks_soon: bool) {
+        self.due = self.due.saturating_sub(1);
+        self.from = now;
+        self.asked_soon = asks_soon;
+        if asks_soon {
+            self.asked_at = Some(now);
+        }
+    }
+
+    /// An ACK brought news.
+    pub(super) fn on_ack(&mut self) {
+        self.backoff = 0;
+        self.due = 0;
+    }
+
+    /// When the next timeout is, while packets are in flight.
+    pub(super) fn deadline(&self, rtt: &Rtt) -> Time {
+        let ack_delay = if self.asked_soon { SOON.min(self.peer_ack_delay) } else { self.peer_ack_delay };
+        let timeout = rtt.probe_timeout() + ack_delay;
+        let backed_off = timeout * (1 << self.backoff);
+        self.from + backed_off.min(MAX_TIMEOUT.max(timeout))
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Time) {
+        self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
+        self.due = PROBES;
+        self.from = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER_DELAY: Duration = Duration::from_millis(25);
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    /// A steady path of 50 ms.
+    fn steady() -> Rtt {
+        let mut rtt = Rtt::new(at(0), None);
+        (0..100).for_each(|_| rtt.on_sample(at(0), Duration::from_millis(50), Duration::ZERO));
+        rtt
+    }
+
+    #[test]
+    fn the_timeout_is_a_round_trip_its_variation_and_the_peers_delay() {
+        let mut timer = ProbeTimer::new(at(0), PEER_DELAY);
+        let mut rtt = Rtt::new(at(0), Some(Duration::from_millis(50)));
+        timer.on_sent(at(1000), false);
+        assert_eq!(timer.deadline(&rtt), at(1000 + 50 + 4 * 25 + 25));
+        rtt = steady();
+        assert_eq!(timer.deadline(&rtt), at(1000 + 50 + 1 + 25), "the variation is never below the granularity");
+    }
+
+    #[test]
+    fn what_is_acknowledged_soon_is_missed_sooner() {
+        let mut timer = ProbeTimer::new(at(0), PEER_DELAY);
+        timer.on_sent(at(1000), true);
+        assert_eq!(timer.deadline(&steady()), at(1000 + 50 + 1 + 1));
+    }
+
+    #[test]
+    fn timeouts_double_up_to_two_seconds_until_an_ack_has_news() {
+        let (mut timer, rtt) = (ProbeTimer::new(at(0), PEER_DELAY), steady());
+        let mut now = at(0);
+        let mut waits = alloc::vec::Vec::new();
+        for _ in 0..8 {
+            let deadline = timer.deadline(&rtt);
+            waits.push(deadline.since(now).as_millis());
+            now = deadline;
+            timer.on_timeout(now);
+        }
+        assert_eq!(waits, [76, 152, 304, 608, 1216, 2000, 2000, 2000]);
+        timer.on_ack();
+        assert_eq!(timer.deadline(&rtt).since(now).as_millis(), 76);
+    }
+
+    #[test]
+    fn a_timeout_allows_two_probes_and_each_asks_for_an_acknowledgement() {
+        let (mut timer, rtt) = (ProbeTimer::new(at(0), PEER_DELAY), steady());
+        timer.on_timeout(at(100));
+        for _ in 0..2 {
+            assert!(timer.is_due() && timer.asks_ack(at(100), false, &rtt));
+            timer.on_sent(at(100), true);
+        }
+        assert!(!timer.is_due() && !timer.asks_ack(at(100), true, &rtt));
+    }
+
+    #[test]
+    fn who_waits_asks_four_times_a_round_trip_at_most() {
+        let (mut timer, rtt) = (ProbeTimer::new(at(0), PEER_DELAY), steady());
+        let mut asked = 0;
+        for micros in (0..50_000).step_by(100) {
+            let now = Time::from_micros(micros);
+            assert!(!timer.asks_ack(now, false, &rtt));
+            let asks = timer.asks_ack(now, true, &rtt);
+            asked += u32::from(asks);
+            timer.on_sent(now, asks);
+        }
+        assert_eq!(asked, 4);
+    }
+}

@@ -1,0 +1,10 @@
+//! The rules of [`Recovery`](super::Recovery) one by one, and whole transfers in virtual time.
+
+mod flow;
+mod goals;
+mod network;
+mod oracle;
+mod paths;
+mod rival;
+#[expect(clippy::single_range_in_vec_init, reason = "acknowledgements of one range")]
+mod rules;

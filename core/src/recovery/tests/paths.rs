@@ -1,0 +1,162 @@
+//! Paths of other kinds.
+
+use alloc::vec;
+use core::time::Duration;
+
+use super::flow::{Flow, MTU, Path, Workload, settings};
+use super::network::{Conditions, Loss};
+use crate::recovery::Settings;
+
+const SECOND: u64 = 1_000_000;
+
+/// Transfers what fills so many seconds of the path.
+fn transfer(conditions: Conditions, seconds: u64, settings: &Settings, seed: u64) -> Path {
+    let messages = (conditions.rate * seconds / 8 / MTU) as u32;
+    let workload = Workload { messages, ..Workload::bulk() };
+    let mut path = Path::new(conditions, conditions, seed, vec![Flow::new(workload, settings)]);
+    path.run(600 * SECOND);
+    assert_eq!(path.flows[0].missing, 0, "{conditions:?}, seed {seed}");
+    path
+}
+
+/// A path of so many Mbit/s, milliseconds of round trip, percent of a bandwidth-delay product of queue, and percent of loss.
+fn path(rate: u64, rtt: u64, queue: u64, loss: u64) -> Conditions {
+    let product = rate * 1_000_000 / 8 * rtt / 1000;
+    Conditions {
+        rate: rate * 1_000_000,
+        delay: rtt * 500,
+        queue: (product * queue / 100).max(3 * MTU),
+        ..Conditions::usual(loss)
+    }
+}
+
+#[test]
+fn slow_and_fast_short_and_long_paths_are_filled_with_deep_and_shallow_queues() {
+    // Mbit/s, round trip in ms; how much longer than at the path's rate it may take, and what part of the packets may overflow, in percent.
+    for (rate, rtt, longer, overflow) in
+        [(1, 50, 22, 24), (10, 10, 13, 8), (10, 50, 21, 9), (100, 5, 7, 9), (100, 200, 44, 8), (1000, 1, 4, 9)]
+    {
+        for queue in [10, 25, 100, 400] {
+            for loss in [0, 5] {
+                let conditions = path(rate, rtt, queue, loss);
+                let handshake_rtt = Some(Duration::from_millis(rtt));
+                let done = transfer(conditions, 4, &Settings { handshake_rtt, ..settings() }, 1);
+                let least = 4 * SECOND * 100 / (100 - loss) + conditions.delay;
+                let time = done.flows[0].completion() * 100 / least;
+                assert!(time <= 100 + longer, "{time} % of the time: {conditions:?}");
+                let overflows = done.there.overflows * 100 / done.flows[0].packets;
+                assert!(overflows <= overflow, "{overflows} % overflow: {conditions:?}");
+                if queue >= 100 && rate >= 100 {
+                    assert_eq!(overflows, 0, "{conditions:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_round_trip_that_no_handshake_measured_is_found() {
+    let unknown = Settings { handshake_rtt: None, ..settings() };
+    for rtt in [1, 50, 200] {
+        let conditions = path(100, rtt, 100, 1);
+        let known = Settings { handshake_rtt: Some(Duration::from_millis(rtt)), ..settings() };
+        let [known, unknown] = [known, unknown.clone()].map(|settings| transfer(conditions, 2, &settings, 1));
+        let [known, unknown] = [known, unknown].map(|path| path.flows[0].completion());
+        assert!(unknown <= known + 150_000, "{unknown} us instead of {known} with {rtt} ms");
+    }
+}
+
+#[test]
+fn loss_in_bursts_is_recovered() {
+    // One in fifty packets is lost, in bursts of 1, 5 and 50 packets.
+    for burst in [1, 5, 50] {
+        for seed in 0..4 {
+            let loss = Loss::Bursts { begin: 20_000 / burst, end: 1_000_000 / burst };
+            let done = transfer(Conditions { loss, ..Conditions::usual(0) }, 1, &settings(), seed);
+            let time = done.flows[0].completion();
+            assert!(time <= 1_400_000, "{time} us with bursts of {burst}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn duplicates_and_reordering_are_no_loss() {
+    for seed in 0..4 {
+        let conditions = Conditions { twice: 100_000, late: (500_000, 3000), ..Conditions::usual(0) };
+        let done = transfer(conditions, 1, &settings(), seed);
+        let flow = &done.flows[0];
+        assert!(flow.duplicates > 0 && flow.completion() <= 1_200_000, "{} us, seed {seed}", flow.completion());
+        // While the reorder window grows, and as acknowledgements come twice and late, too.
+        let spurious = flow.lost - done.there.overflows.min(flow.lost);
+        assert!(spurious <= 100, "{spurious} packets sent again for nothing, seed {seed}");
+    }
+}
+
+#[test]
+fn a_fixed_window_keeps_a_private_path_full() {
+    let window = Settings { fixed_window: Some(620_000), ..settings() };
+    for loss in [0, 5] {
+        let done = transfer(path(100, 50, 100, loss), 2, &window, 1);
+        let time = done.flows[0].completion();
+        assert!(time <= 2_300_000, "{time} us at {loss} % loss");
+        assert_eq!(done.there.overflows, 0);
+    }
+}
+
+#[test]
+fn after_an_outage_a_probe_brings_the_flow_back() {
+    let workload = Workload { messages: 20_000, ..Workload::bulk() };
+    let usual = Conditions::usual(0);
+    let mut path = Path::new(usual, usual, 1, vec![Flow::new(workload, &settings())]);
+    path.run(SECOND);
+    path.there.conditions.loss = Loss::Independent(1_000_000);
+    path.run(3 * SECOND);
+    let (sent, in_flight) = (path.flows[0].packets, path.flows[0].recovery.in_flight_packets());
+    path.run(5 * SECOND);
+    assert!(path.flows[0].packets <= sent + 6, "only probes leave");
+    assert!(path.flows[0].recovery.in_flight_packets() <= in_flight + 6);
+    path.there.conditions.loss = Loss::Independent(0);
+    path.run(60 * SECOND);
+    assert_eq!(path.flows[0].missing, 0);
+    // One second was used, the outage was four, and the longest wait for a probe is two.
+    let time = path.flows[0].completion();
+    let rest = 20_000 * MTU * 8 / 100 - SECOND;
+    assert!(time <= 7 * SECOND + rest + SECOND / 5, "{time} us");
+}
+
+#[test]
+fn a_path_that_becomes_faster_is_soon_filled() {
+    for loss in [0, 5] {
+        let workload = Workload { messages: 12_000, ..Workload::bulk() };
+        let slow = Conditions { rate: 5_000_000, queue: 100_000, ..Conditions::usual(loss) };
+        let mut path = Path::new(slow, slow, 1, vec![Flow::new(workload, &settings())]);
+        path.run(3 * SECOND);
+        path.there.conditions = Conditions::usual(loss);
+        path.run(5 * SECOND);
+        let used = path.flows[0].delivered_in(4 * SECOND + SECOND / 2..5 * SECOND) * 8 * 2 / SECOND;
+        assert!(used >= 85, "{used} Mbit/s two seconds later at {loss} % loss");
+    }
+}
+
+#[test]
+fn a_path_that_becomes_slower_keeps_no_long_queue() {
+    for loss in [0, 5] {
+        let workload = Workload { messages: 40_000, ..Workload::bulk() };
+        let usual = Conditions::usual(loss);
+        let mut path = Path::new(usual, usual, 1, vec![Flow::new(workload, &settings())]);
+        path.run(SECOND);
+        path.there.conditions.rate = 20_000_000;
+        path.run(3 * SECOND);
+        let overflows = path.there.overflows;
+        path.run(5 * SECOND);
+        let used = path.flows[0].delivered_in(3 * SECOND..5 * SECOND) * 8 / 2 / SECOND;
+        assert!(used >= 17, "{used} Mbit/s at {loss} % loss");
+        assert!(
+            path.there.overflows - overflows <= 50,
+            "{} overflows at {loss} % loss",
+            path.there.overflows - overflows
+        );
+        let in_flight = path.flows[0].recovery.in_flight();
+        assert!(in_flight <= 2 * 125_000 + 10 * MTU, "{in_flight} bytes in flight at {loss} % loss");
+    }
+}
