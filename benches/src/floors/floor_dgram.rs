@@ -1,6 +1,8 @@
 //! The least that a reliable protocol over datagrams does while nothing is lost: what [`seqack`](super::seqack) does, packed
 //! into numbered datagrams with a CRC-32 each, and an ack for every two of them. No loss recovery, no timers.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes};
 
 use super::seqack::{Receiver, Sender};
@@ -19,6 +21,7 @@ pub struct End {
     number: u64,
     receiver: Receiver,
     expected: u64,
+    messages: VecDeque<Bytes>,
     acks_due: u64,
 }
 
@@ -47,7 +50,7 @@ impl End {
         true
     }
 
-    /// Takes a datagram. To be followed by [`End::next_message`] until `None`.
+    /// Takes a datagram.
     ///
     /// # Panics
     /// When a datagram was lost, damaged or overtaken by another one.
@@ -61,13 +64,14 @@ impl End {
                 self.expected += 1;
                 self.acks_due += u64::from(self.expected % 2 == 0);
                 self.receiver.handle_bytes(bytes);
+                self.messages.extend(std::iter::from_fn(|| self.receiver.next_message()));
             }
         }
     }
 
     /// The next message: a slice of the datagram, or a copy when it came in several.
     pub fn next_message(&mut self) -> Option<Bytes> {
-        self.receiver.next_message()
+        self.messages.pop_front()
     }
 }
 
@@ -77,7 +81,8 @@ mod tests {
 
     #[test]
     fn messages_come_through_and_are_released_when_acknowledged() {
-        let messages: Vec<Bytes> = [0, 1, 127, 128, 5000, 70_000].map(|size| Bytes::from(vec![size as u8; size])).into();
+        let messages: Vec<Bytes> =
+            [0, 1, 127, 128, 5000, 70_000].map(|size| Bytes::from(vec![size as u8; size])).into();
         let (mut client, mut server) = (End::default(), End::default());
         messages.iter().for_each(|message| client.send(message.clone()));
         let (mut received, mut datagram) = (Vec::new(), Vec::new());

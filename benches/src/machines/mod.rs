@@ -8,8 +8,8 @@ mod outgoing;
 mod quinn;
 mod steadfast;
 
-use bytes::Bytes;
 use ::steadfast::{RecvBytes, Time};
+use bytes::Bytes;
 
 pub use self::enet::Enet;
 pub use self::floor::FloorDgram;

@@ -51,7 +51,7 @@ fn ends(config: Config, seed: u64, now: Time) -> (Client, Host) {
         .expect("a good configuration");
     client.connect(now);
     let server = Server::new(Arc::new(server), entropy(2), now).expect("a good configuration");
-    let host = Host { server, socket: None, is_linked: false, is_flushing: false, is_readable: false };
+    let host = Host { server, socket: None, link: LINK, is_linked: false, is_flushing: false, is_readable: false };
     (Client { socket: client, is_flushing: false }, host)
 }
 
@@ -67,6 +67,7 @@ pub struct Client {
 pub struct Host {
     server: Server,
     socket: Option<SocketId>,
+    link: LinkId,
     is_linked: bool,
     is_flushing: bool,
     is_readable: bool,
@@ -94,7 +95,6 @@ fn read(socket: &mut Socket, now: Time) -> Option<Bytes> {
 impl Machine for Client {
     fn receive(&mut self, now: Time, datagram: RecvBytes) {
         self.socket.handle_bytes(now, LINK, datagram);
-        while self.socket.poll_event().is_some() {}
     }
 
     fn handle_timeout(&mut self, now: Time) {
@@ -118,9 +118,11 @@ impl Machine for Client {
                 Some(LinkAction::Flush(_)) => self.is_flushing = true,
                 Some(LinkAction::Dial(_)) => self.socket.handle_link_up(now, LINK, KIND),
                 Some(other) => panic!("the link stays: {other:?}"),
-                None => return false,
+                None => break,
             }
         }
+        while self.socket.poll_event().is_some() {}
+        false
     }
 
     fn is_ready(&self) -> bool {
@@ -156,15 +158,15 @@ impl Machine for Host {
     fn receive(&mut self, now: Time, datagram: RecvBytes) {
         if !self.is_linked {
             self.is_linked = true;
-            self.server.handle_link_from(now, LINK, KIND, b"client");
+            self.link = LinkId(self.link.0 + 1);
+            self.server.handle_link_from(now, self.link, KIND, b"client");
         }
-        self.server.handle_bytes(now, LINK, datagram);
+        self.server.handle_bytes(now, self.link, datagram);
         self.handle_events(now);
     }
 
     fn handle_timeout(&mut self, now: Time) {
         self.server.handle_timeout(now);
-        self.handle_events(now);
     }
 
     fn poll_timeout(&mut self) -> Option<Time> {
@@ -174,7 +176,7 @@ impl Machine for Host {
     fn transmit(&mut self, now: Time, out: &mut Vec<u8>) -> bool {
         loop {
             if self.is_flushing {
-                if let Some(transmit) = self.server.poll_transmit(now, LINK) {
+                if let Some(transmit) = self.server.poll_transmit(now, self.link) {
                     append(&transmit, out);
                     return true;
                 }
@@ -188,9 +190,11 @@ impl Machine for Host {
                     self.is_flushing = true;
                 }
                 Some(other) => panic!("the link stays: {other:?}"),
-                None => return false,
+                None => break,
             }
         }
+        self.handle_events(now);
+        false
     }
 
     fn is_ready(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use steadfast::{RecvBytes, Time};
 
 use super::{Pair, take};
@@ -16,7 +16,7 @@ const STEP: Duration = Duration::from_micros(30);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Both ends of a protocol. The client sends. Time goes on to the next deadline when nothing else is to be done, so that
-/// pacing costs none of ours.
+/// pacing costs nothing.
 pub struct Datagrams<E: Ends> {
     now: Time,
     client: E::Client,
@@ -25,10 +25,10 @@ pub struct Datagrams<E: Ends> {
 }
 
 /// Copies datagrams into a buffer, many behind one another, as the kernel does between a send and a receive. A buffer of
-/// which nothing was kept is used again.
+/// which nothing was kept until the next turn is used again.
 #[derive(Debug, Default)]
 struct Wire {
-    buffer: Vec<u8>,
+    last: Bytes,
     ends: Vec<usize>,
     written: u64,
 }
@@ -36,25 +36,23 @@ struct Wire {
 impl Wire {
     /// Carries what one has to send now; whether there was anything.
     fn carry(&mut self, now: Time, from: &mut impl Machine, to: &mut impl Machine) -> bool {
-        if self.buffer.capacity() == 0 {
-            self.buffer = Vec::with_capacity(READ);
+        let mut buffer = std::mem::take(&mut self.last).try_into_mut().map_or_else(|_| Vec::new(), Vec::from);
+        buffer.clear();
+        if buffer.capacity() < READ {
+            buffer = Vec::with_capacity(READ);
         }
-        while self.buffer.len() + usize::from(MTU) <= READ && from.transmit(now, &mut self.buffer) {
-            self.ends.push(self.buffer.len());
+        while buffer.len() + usize::from(MTU) <= READ && from.transmit(now, &mut buffer) {
+            self.ends.push(buffer.len());
         }
-        if self.ends.is_empty() {
-            return false;
-        }
-        self.written += self.buffer.len() as u64;
-        let joined = Bytes::from(std::mem::take(&mut self.buffer));
+        self.written += buffer.len() as u64;
+        self.last = buffer.into();
+        let is_any = !self.ends.is_empty();
         let mut start = 0;
         for end in self.ends.drain(..) {
-            to.receive(now, RecvBytes { bytes: joined.slice(start..end), capacity: READ });
+            to.receive(now, RecvBytes { bytes: self.last.slice(start..end), capacity: READ });
             start = end;
         }
-        self.buffer = joined.try_into_mut().map_or_else(|_| Vec::new(), BytesMut::into);
-        self.buffer.clear();
-        true
+        is_any
     }
 }
 

@@ -82,7 +82,9 @@ pub const CONTENDERS: [&str; 4] = [Steadfast::NAME, SeqAck::NAME, LengthDelimite
 /// there is no such contender.
 pub fn alone(contender: &str, bytes: usize, batches: usize) -> Option<usize> {
     let index = CONTENDERS.iter().position(|name| *name == contender)?;
-    Some([run_alone::<Steadfast>, run_alone::<SeqAck>, run_alone::<LengthDelimited>, run_alone::<Tungstenite>][index](bytes, batches))
+    Some([run_alone::<Steadfast>, run_alone::<SeqAck>, run_alone::<LengthDelimited>, run_alone::<Tungstenite>][index](
+        bytes, batches,
+    ))
 }
 
 pub(super) fn run_alone<P: Pair>(bytes: usize, batches: usize) -> usize {

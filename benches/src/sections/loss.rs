@@ -6,7 +6,7 @@ use crate::lossy::{Conditions, Contender, Course, Outcome, Prophecy, Workload, o
 use crate::machines::{Enet, Interactive, Kcp, QuinnBbr, QuinnCubic, Steadfast};
 use crate::measure::Plan;
 use crate::plots::{Axis, Plot, Series};
-use crate::table::{Goal, Judged, Row};
+use crate::table::{Goal, Judged, Row, size};
 
 /// How many messages of 1 KiB a transfer has: 10 MiB.
 const BULK: usize = 10 << 10;
@@ -82,16 +82,26 @@ fn contenders() -> impl Iterator<Item = (bool, Contender)> {
     std::iter::once((true, OURS)).chain(PEERS.map(|peer| (false, peer)))
 }
 
-/// A transfer of 10 MiB.
+/// How a transfer is called in tables.
+fn transfer(workload: Workload) -> String {
+    size(workload.messages as usize * workload.size)
+}
+
+/// A transfer.
 pub fn bulk_rows(plan: Plan) -> Vec<Row> {
     let workload = Workload::bulk(plan.scale(BULK) as u64);
     let mut rows = Vec::new();
     for percent in LOSSES {
-        let name = |what: &str| format!("10 MiB, {percent} % loss: {what}");
+        let name = |what: &str| format!("{}, {percent} % loss: {what}", transfer(workload));
         for (is_ours, contender) in contenders() {
             let runs = Runs::new(plan, contender, workload, losing(percent));
             let goal = judged(is_ours, Judged::Ratio(Goal::AtMost(1.15, None)));
-            rows.push(Row::over(name(&format!("completion, {} ÷ oracle", contender.name)), runs.completion(), "s", goal));
+            rows.push(Row::over(
+                name(&format!("completion, {} ÷ oracle", contender.name)),
+                runs.completion(),
+                "s",
+                goal,
+            ));
             let goal = judged(is_ours, Judged::Ratio(Goal::AtMost(1.08, None)));
             let measure = name(&format!("wire bytes, {} ÷ oracle", contender.name));
             rows.push(Row::over(measure, runs.megabytes(), "MB", goal));
@@ -114,7 +124,8 @@ pub fn reordering_rows(plan: Plan) -> Vec<Row> {
             let reordering = Conditions { is_reordering: true, ..losing(percent) };
             let overtaken = Runs::new(plan, contender, workload, reordering);
             let who = contender.name;
-            let measure = format!("10 MiB, {percent} % loss, 2 % overtaken: completion, {who} ÷ {who} in order");
+            let of = transfer(workload);
+            let measure = format!("{of}, {percent} % loss, 2 % late: completion, {who} ÷ {who} in order");
             let goal = judged(is_ours, Judged::Ratio(Goal::AtMost(1.05, None)));
             rows.push(Row::over(measure, [overtaken.completion()[0], calm.completion()[0]], "s", goal));
         }
