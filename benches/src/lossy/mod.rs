@@ -87,3 +87,48 @@ fn p99(mut latencies: Vec<Duration>) -> Duration {
     latencies.sort_unstable();
     latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines::{Enet, Interactive, Kcp, QuinnBbr, QuinnCubic, Steadfast};
+
+    const CONTENDERS: [Contender; 6] = [
+        Contender::of::<Steadfast>(),
+        Contender::of::<Interactive>(),
+        Contender::of::<QuinnBbr>(),
+        Contender::of::<QuinnCubic>(),
+        Contender::of::<Kcp>(),
+        Contender::of::<Enet>(),
+    ];
+
+    #[test]
+    fn everything_arrives_as_it_was_and_the_same_seed_gives_the_same_course() {
+        for contender in CONTENDERS {
+            let run = |workload| {
+                let conditions = Conditions { loss: 0.05, is_reordering: true };
+                Course::new(conditions, 3, &[(contender, workload)]).finish(Duration::from_secs(60)).remove(0)
+            };
+            for workload in [Workload::bulk(200), Workload::stream(200)] {
+                let (first, second) = (run(workload), run(workload));
+                assert!(first.is_complete, "{}", contender.name);
+                assert_eq!(first.delivered, second.delivered, "{}", contender.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_flow_is_faster_than_the_path() {
+        for contender in CONTENDERS {
+            let calm = Conditions { loss: 0.0, is_reordering: false };
+            let workload = Workload::bulk(500);
+            let outcome = &Course::new(calm, 1, &[(contender, workload)]).finish(Duration::from_secs(60))[0];
+            assert!(
+                outcome.completion >= oracle(&workload, 0.0, 1).completion - Duration::from_millis(1),
+                "{}",
+                contender.name
+            );
+            assert!(outcome.wire_bytes >= 500 * 1024, "{}", contender.name);
+        }
+    }
+}
