@@ -1,4 +1,4 @@
-//! Over loopback TCP, ours beside raw TCP and the peers: time for a batch of messages, and for a round trip.
+//! Over loopback, ours beside raw TCP and the peers: time for a batch of messages, and for a round trip.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use steadfast_benches::loopback::{Platform, Sending, Smol, Tokio};
 use steadfast_benches::memory::payload;
 use steadfast_benches::sections::core::SIZES;
-use steadfast_benches::sections::loopback::{Connect, ours, with_peers};
+use steadfast_benches::sections::loopback::{Connect, ours, udp_beside_quinn, udp_beside_tcp, with_peers};
 use steadfast_benches::table::size;
 
 /// How many bytes of messages an iteration carries, and how many messages at most.
@@ -33,12 +33,14 @@ fn bench<P: Platform>(criterion: &mut Criterion, name: &str, platform: &P, all: 
 fn tokio(criterion: &mut Criterion) {
     let runtime = Tokio::current_thread().expect("a runtime");
     bench(criterion, "tokio, 1 thread", &runtime, &with_peers());
+    bench(criterion, "UDP, tokio, 1 thread", &runtime, &udp_beside_quinn());
     let runtime = Tokio::multi_thread().expect("a runtime");
     bench(criterion, "tokio, 2 threads", &runtime, &with_peers());
 }
 
 fn smol(criterion: &mut Criterion) {
     bench(criterion, "smol", &Smol, &ours());
+    bench(criterion, "UDP, smol", &Smol, &udp_beside_tcp());
 }
 
 criterion_group!(benches, tokio, smol);

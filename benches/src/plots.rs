@@ -47,6 +47,11 @@ impl Axis {
         Axis { label, write: nanoseconds, base: 10.0 }
     }
 
+    /// Of percents.
+    pub fn percent(label: &'static str) -> Axis {
+        Axis { label, write: |value| with_unit(value, &[(1.0, "%")]), base: 10.0 }
+    }
+
     /// Of a number of things.
     pub fn count(label: &'static str) -> Axis {
         Axis { label, write: |value| with_unit(value, &[(1.0, "")]), base: 10.0 }
@@ -68,8 +73,14 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
-const COLOURS: [RGBColor; 4] =
-    [RGBColor(31, 119, 180), RGBColor(214, 39, 40), RGBColor(44, 160, 44), RGBColor(148, 103, 189)];
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(31, 119, 180),
+    RGBColor(214, 39, 40),
+    RGBColor(44, 160, 44),
+    RGBColor(148, 103, 189),
+    RGBColor(255, 127, 14),
+    RGBColor(127, 127, 127),
+];
 /// In pixels.
 const SIZE: (u32, u32) = (760, 400);
 

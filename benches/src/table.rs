@@ -72,6 +72,17 @@ impl Row {
         Row { measure: measure.into(), ours, other: None, ratio: None, unit: unit.into(), judged }
     }
 
+    /// A number of ours and another's, of which no ratio is of interest.
+    pub fn beside(measure: impl Into<String>, [ours, other]: [f64; 2], judged: Judged) -> Row {
+        Row { measure: measure.into(), ours, other: Some(other), ratio: None, unit: "".into(), judged }
+    }
+
+    /// A value over another's.
+    pub fn over(measure: impl Into<String>, [ours, other]: [f64; 2], unit: &'static str, judged: Judged) -> Row {
+        let ratio = Some(ours / other);
+        Row { measure: measure.into(), ours, other: Some(other), ratio, unit: unit.into(), judged }
+    }
+
     fn cells(&self) -> [String; 7] {
         let with_unit = |value: f64| format!("{} {}", figure(value), self.unit);
         let (goal, value) = match self.judged {

@@ -8,7 +8,7 @@ use clap::Parser;
 use steadfast_benches::counting::Counting;
 use steadfast_benches::loopback::{Smol, Tokio};
 use steadfast_benches::measure::Plan;
-use steadfast_benches::sections::{core, growth, loopback, server};
+use steadfast_benches::sections::{core, datagram, growth, loopback, loss, server};
 use steadfast_benches::table::{Row, Table};
 
 #[global_allocator]
@@ -17,8 +17,9 @@ static ALLOCATOR: Counting = Counting;
 /// Measures ours beside floors and peers, and prints one table.
 #[derive(Parser)]
 struct Args {
-    /// Only sections whose name starts with this: core-64, core-1024, core-65536, tokio-current, tokio-multi,
-    /// smol-current, smol-multi, server-idle, server-storm.
+    /// Only sections whose name starts with this: core-64, core-1024, core-65536, datagram-64, datagram-1024, datagram-65536,
+    /// tokio-current, tokio-multi, smol-current, smol-multi, udp-tokio-current, udp-tokio-multi, udp-smol-current,
+    /// udp-smol-multi, loss-bulk, loss-reordering, loss-stream, loss-sharing, server-idle, server-storm.
     #[arg(long, default_value = "")]
     only: String,
     /// Few and short rounds: to see that everything runs.
@@ -28,7 +29,8 @@ struct Args {
     #[arg(long)]
     plots: Option<PathBuf>,
     /// Run one contender (ours, seqack, hand, or a peer as the table calls it) and nothing else, for a profiler: with --only
-    /// core-SIZE, or tokio-current-SIZE, tokio-multi-SIZE or smol-SIZE for one-way throughput.
+    /// core-SIZE or datagram-SIZE, or tokio-current-SIZE, tokio-multi-SIZE, smol-SIZE, udp-tokio-current-SIZE or
+    /// udp-smol-SIZE for one-way throughput.
     #[arg(long)]
     alone: Option<String>,
     /// How many batches of about 64 KiB the one contender exchanges.
@@ -56,10 +58,13 @@ const fn section(name: &'static str, measure: fn(Plan) -> Outcome<Vec<Row>>) -> 
     Section { name, smol_threads: "1", measure }
 }
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 20] = [
     section("core-64", |plan| Ok(core::rows(plan, 64))),
     section("core-1024", |plan| Ok(core::rows(plan, 1 << 10))),
     section("core-65536", |plan| Ok(core::rows(plan, 64 << 10))),
+    section("datagram-64", |plan| Ok(datagram::rows(plan, 64))),
+    section("datagram-1024", |plan| Ok(datagram::rows(plan, 1 << 10))),
+    section("datagram-65536", |plan| Ok(datagram::rows(plan, 64 << 10))),
     section("tokio-current", |plan| {
         Ok(loopback::rows(plan, "tokio, 1 thread", &Tokio::current_thread()?, &loopback::with_peers()))
     }),
@@ -71,6 +76,27 @@ const SECTIONS: [Section; 9] = [
         smol_threads: "2",
         ..section("smol-multi", |plan| Ok(loopback::rows(plan, "smol, 2 threads", &Smol, &loopback::ours())))
     },
+    section("udp-tokio-current", |plan| {
+        let both = loopback::udp_beside_quinn();
+        Ok(loopback::udp_rows(plan, "UDP, tokio, 1 thread", &Tokio::current_thread()?, &both))
+    }),
+    section("udp-tokio-multi", |plan| {
+        let both = loopback::udp_beside_quinn();
+        Ok(loopback::udp_rows(plan, "UDP, tokio, 2 threads", &Tokio::multi_thread()?, &both))
+    }),
+    section("udp-smol-current", |plan| {
+        Ok(loopback::udp_rows(plan, "UDP, smol, 1 thread", &Smol, &loopback::udp_beside_tcp()))
+    }),
+    Section {
+        smol_threads: "2",
+        ..section("udp-smol-multi", |plan| {
+            Ok(loopback::udp_rows(plan, "UDP, smol, 2 threads", &Smol, &loopback::udp_beside_tcp()))
+        })
+    },
+    section("loss-bulk", |plan| Ok(loss::bulk_rows(plan))),
+    section("loss-reordering", |plan| Ok(loss::reordering_rows(plan))),
+    section("loss-stream", |plan| Ok(loss::stream_rows(plan))),
+    section("loss-sharing", |plan| Ok(loss::sharing_rows(plan))),
     section("server-idle", |plan| Ok(server::idle_rows(plan))),
     section("server-storm", |plan| Ok(server::storm_rows(plan))),
 ];
@@ -118,6 +144,7 @@ impl Args {
         let (bytes, batches) = (bytes.parse()?, self.iterations);
         let count = match section {
             "core" => core::alone(contender, bytes, batches),
+            "datagram" => datagram::alone(contender, bytes, batches),
             "tokio-current" => {
                 let peers = loopback::with_peers();
                 loopback::alone(contender, bytes, batches, &Tokio::current_thread()?, &peers)
@@ -127,6 +154,11 @@ impl Args {
                 loopback::alone(contender, bytes, batches, &Tokio::multi_thread()?, &peers)
             }
             "smol" => loopback::alone(contender, bytes, batches, &Smol, &loopback::ours()),
+            "udp-tokio-current" => {
+                let both = loopback::udp_beside_quinn();
+                loopback::alone(contender, bytes, batches, &Tokio::current_thread()?, &both)
+            }
+            "udp-smol" => loopback::alone(contender, bytes, batches, &Smol, &loopback::udp_beside_tcp()),
             _ => None,
         };
         println!("{} messages", count.ok_or("there is no such section or contender")?);

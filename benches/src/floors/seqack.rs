@@ -31,6 +31,19 @@ impl Sender {
         self.batch.split().freeze()
     }
 
+    /// Appends the batch's first bytes to `out`, at most so many.
+    pub(super) fn transmit_into(&mut self, room: usize, out: &mut Vec<u8>) {
+        let len = room.min(self.batch.len());
+        out.extend_from_slice(&self.batch[..len]);
+        self.batch.advance(len);
+    }
+
+    /// How many messages are retained.
+    #[cfg(test)]
+    pub(super) fn retained(&self) -> usize {
+        self.retained.len()
+    }
+
     /// The peer has taken this many messages.
     pub fn handle_ack(&mut self, count: u64) {
         while self.confirmed < count && self.retained.pop_front().is_some() {

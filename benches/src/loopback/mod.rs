@@ -1,9 +1,10 @@
-//! Protocols over loopback TCP, both ends in this process, on each runtime.
+//! Protocols over loopback TCP and UDP, both ends in this process, on each runtime.
 
 mod fastwebsockets;
 mod framed;
 mod hand;
 mod platform;
+mod quinn;
 mod rig;
 mod steadfast;
 mod tungstenite;
@@ -16,8 +17,9 @@ pub use self::fastwebsockets::FastWebSockets;
 pub use self::framed::Framed;
 pub use self::hand::Hand;
 pub use self::platform::{Platform, RawStream, Smol, Tokio};
+pub use self::quinn::Quinn;
 pub use self::rig::{Carrier, Rig, Sending};
-pub use self::steadfast::Steadfast;
+pub use self::steadfast::{Steadfast, SteadfastUdp};
 pub use self::tungstenite::TokioTungstenite;
 
 /// How many bytes those collect that batch by hand, before they write.
@@ -80,8 +82,11 @@ mod tests {
             carries_messages_as_they_were::<_, Framed>(&tokio);
             carries_messages_as_they_were::<_, FastWebSockets>(&tokio);
             carries_messages_as_they_were::<_, TokioTungstenite>(&tokio);
+            carries_messages_as_they_were::<_, SteadfastUdp>(&tokio);
+            carries_messages_as_they_were::<_, Quinn>(&tokio);
         }
         carries_messages_as_they_were::<_, Steadfast>(&Smol);
         carries_messages_as_they_were::<_, Hand>(&Smol);
+        carries_messages_as_they_were::<_, SteadfastUdp>(&Smol);
     }
 }

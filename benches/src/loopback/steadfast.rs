@@ -13,9 +13,16 @@ use super::{BATCH, End, Protocol};
 /// How many messages are received together at most.
 const MANY: usize = 256;
 
-/// A client's socket and the server's end of it.
+/// A client's socket and the server's end of it, over TCP.
 #[derive(Debug)]
 pub struct Steadfast;
+
+/// The same over UDP.
+#[derive(Debug)]
+pub struct SteadfastUdp;
+
+/// The largest datagram, in bytes: as quinn has it.
+pub(super) const MTU: u16 = 1452;
 
 /// One end.
 #[derive(Debug)]
@@ -33,18 +40,34 @@ impl<P: Platform> Protocol<P> for Steadfast {
     type End = SteadfastEnd<Listener<P::Adapter>>;
 
     async fn connect() -> (Self::End, Self::End) {
-        let listener = Arc::new(Listener::<P::Adapter>::bind("tcp://127.0.0.1:0").await.expect("a free port"));
-        let client = Connector::<P::Adapter>::new(listener.local_url()).connect().expect("a good address");
-        let server = listener.accept().await.expect("a client").accept().expect("it waits");
-        client.ready().await.expect("ready");
-        let end = |socket| SteadfastEnd {
-            socket,
-            queue: VecDeque::new(),
-            received: Vec::new().into_iter(),
-            _listener: listener.clone(),
-        };
-        (end(client), end(server))
+        connect::<P>("tcp://127.0.0.1:0").await
     }
+}
+
+impl<P: Platform> Protocol<P> for SteadfastUdp {
+    const NAME: &'static str = "ours over UDP";
+    type End = SteadfastEnd<Listener<P::Adapter>>;
+
+    async fn connect() -> (Self::End, Self::End) {
+        connect::<P>("udp://127.0.0.1:0").await
+    }
+}
+
+type Ends<P> = SteadfastEnd<Listener<<P as Platform>::Adapter>>;
+
+async fn connect<P: Platform>(url: &str) -> (Ends<P>, Ends<P>) {
+    let listener = Listener::<P::Adapter>::builder(url).mtu(MTU).bind().await.expect("a free port");
+    let listener = Arc::new(listener);
+    let client = Connector::<P::Adapter>::new(listener.local_url()).mtu(MTU).connect().expect("a good address");
+    let server = listener.accept().await.expect("a client").accept().expect("it waits");
+    client.ready().await.expect("ready");
+    let end = |socket| SteadfastEnd {
+        socket,
+        queue: VecDeque::new(),
+        received: Vec::new().into_iter(),
+        _listener: listener.clone(),
+    };
+    (end(client), end(server))
 }
 
 impl<T: Send + Sync + 'static> End for SteadfastEnd<T> {

@@ -1,5 +1,6 @@
 //! Protocols with both ends in memory: what the protocol itself costs.
 
+mod datagrams;
 mod length_delimited;
 mod seqack;
 mod steadfast;
@@ -8,6 +9,7 @@ mod wire;
 
 use bytes::Bytes;
 
+pub use self::datagrams::Datagrams;
 pub use self::length_delimited::LengthDelimited;
 pub use self::seqack::SeqAck;
 pub use self::steadfast::Steadfast;
@@ -47,4 +49,33 @@ pub fn payload(size: usize) -> Bytes {
 /// What the application does with a message.
 fn take(payload: Bytes) {
     std::hint::black_box(&payload[..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machines;
+
+    fn carries_all_sizes<P: Pair>() {
+        let mut pair = P::new();
+        for size in [1, 64, 1 << 10, 64 << 10] {
+            for _ in 0..3 {
+                pair.exchange(&payload(size), batch(size));
+            }
+        }
+        assert!(pair.wire_bytes() > 3 * 4 * (64 << 10), "{}", P::NAME);
+    }
+
+    #[test]
+    fn every_pair_carries_messages_of_all_sizes() {
+        carries_all_sizes::<Steadfast>();
+        carries_all_sizes::<SeqAck>();
+        carries_all_sizes::<LengthDelimited>();
+        carries_all_sizes::<Tungstenite>();
+        carries_all_sizes::<Datagrams<machines::Steadfast>>();
+        carries_all_sizes::<Datagrams<machines::FloorDgram>>();
+        carries_all_sizes::<Datagrams<machines::QuinnCubic>>();
+        carries_all_sizes::<Datagrams<machines::QuinnUncoalesced>>();
+        carries_all_sizes::<Datagrams<machines::Kcp>>();
+    }
 }

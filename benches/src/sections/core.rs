@@ -21,7 +21,7 @@ fn cpu_goal(bytes: usize) -> Goal {
     }
 }
 
-fn allocations_goal(bytes: usize) -> Goal {
+pub(super) fn allocations_goal(bytes: usize) -> Goal {
     Goal::AtMost(
         match bytes {
             0..1024 => 0.02,
@@ -59,14 +59,15 @@ impl<P: Pair> Workload<P> {
         self.batch
     }
 
-    fn run(&mut self, batches: usize) -> Sample {
+    /// Exchanges batches by the clocks.
+    pub(super) fn run(&mut self, batches: usize) -> Sample {
         let watch = Watch::start();
         self.exchange(batches);
         watch.stop((batches * self.batch) as u64)
     }
 
     /// Allocations for each message, and bytes on the wire beyond its payload.
-    fn tally(&mut self, batches: usize) -> [f64; 2] {
+    pub(super) fn tally(&mut self, batches: usize) -> [f64; 2] {
         let (messages, before) = ((batches * self.batch) as f64, self.pair.wire_bytes());
         let counts = counting::during(|| self.exchange(batches)).1;
         let beyond = (self.pair.wire_bytes() - before) as f64 / messages - self.payload.len() as f64;
@@ -80,13 +81,16 @@ pub const CONTENDERS: [&str; 4] = [Steadfast::NAME, SeqAck::NAME, LengthDelimite
 /// Exchanges batches between one pair and nothing else: for a profiler. Answers how many messages that were; `None` when
 /// there is no such contender.
 pub fn alone(contender: &str, bytes: usize, batches: usize) -> Option<usize> {
-    fn run<P: Pair>(bytes: usize, batches: usize) -> usize {
-        let mut workload = Workload::<P>::new(bytes);
-        workload.exchange(batches);
-        batches * workload.batch
-    }
     let index = CONTENDERS.iter().position(|name| *name == contender)?;
-    Some([run::<Steadfast>, run::<SeqAck>, run::<LengthDelimited>, run::<Tungstenite>][index](bytes, batches))
+    Some([run_alone::<Steadfast>, run_alone::<SeqAck>, run_alone::<LengthDelimited>, run_alone::<Tungstenite>][index](
+        bytes, batches,
+    ))
+}
+
+pub(super) fn run_alone<P: Pair>(bytes: usize, batches: usize) -> usize {
+    let mut workload = Workload::<P>::new(bytes);
+    workload.exchange(batches);
+    batches * workload.batch
 }
 
 /// Measures one size.
@@ -114,16 +118,14 @@ pub fn rows(plan: Plan, bytes: usize) -> Vec<Row> {
     }
     let [allocations, beyond] = ours.tally(batches);
     let [of_floor, beyond_of_floor] = floor.tally(batches);
-    let row = |what: &str, ours, other, judged| Row {
-        measure: format!("core, {}: {what}", size(bytes)),
-        ours,
-        other: Some(other),
-        ratio: None,
-        unit: "".into(),
-        judged,
-    };
-    rows.push(row("allocations per message", allocations, of_floor, Judged::Value(allocations_goal(bytes))));
-    let goal = if bytes == 64 { Judged::Value(Goal::AtMost(3.0, Some(2.0))) } else { Judged::Nothing };
-    rows.push(row("wire bytes beyond payload", beyond, beyond_of_floor, goal));
+    let judged = Judged::Value(allocations_goal(bytes));
+    rows.push(Row::beside(format!("core, {}: allocations per message", size(bytes)), [allocations, of_floor], judged));
+    let measure = format!("core, {}: wire bytes beyond payload", size(bytes));
+    rows.push(Row::beside(measure, [beyond, beyond_of_floor], beyond_goal(bytes)));
     rows
+}
+
+/// What may stand on the wire beside each message.
+pub(super) fn beyond_goal(bytes: usize) -> Judged {
+    if bytes == 64 { Judged::Value(Goal::AtMost(3.0, Some(2.0))) } else { Judged::Nothing }
 }

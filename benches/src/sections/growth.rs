@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use steadfast::Config;
 
-use super::server;
+use super::{loss, server};
 use crate::fleet::Fleet;
 use crate::measure::{Plan, Sample, Watch, median};
 use crate::memory::{Pair, SeqAck, Steadfast, batch, payload};
@@ -20,7 +20,7 @@ const ECHOES: usize = 5000;
 
 /// All of them.
 pub fn plots(plan: Plan) -> Vec<Plot> {
-    vec![sizes(plan), lanes(plan), sockets(plan), windows(plan)]
+    vec![sizes(plan), lanes(plan), sockets(plan), windows(plan), loss::plot(plan)]
 }
 
 /// CPU time for each message of a pair, in nanoseconds.

@@ -1,11 +1,12 @@
-//! Section 2: over loopback TCP, per runtime, beside raw TCP on the same runtime.
+//! Section 2: over loopback, per runtime: TCP beside raw TCP on the same runtime, UDP beside quinn where that runs.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::loopback::{
-    Carrier, FastWebSockets, Framed, Hand, Platform, Protocol, Rig, Sending, Steadfast, Tokio, TokioTungstenite,
+    Carrier, FastWebSockets, Framed, Hand, Platform, Protocol, Quinn, Rig, Sending, Steadfast, SteadfastUdp, Tokio,
+    TokioTungstenite,
 };
 use crate::measure::{Contender, Contest, Plan, Sample};
 use crate::memory::{batch, payload};
@@ -55,7 +56,31 @@ pub fn with_peers() -> Vec<Connect<Tokio>> {
     ours().into_iter().chain(peers).collect()
 }
 
-/// Measures everything on one runtime.
+/// Ours over UDP and quinn, in this order.
+pub fn udp_beside_quinn() -> Vec<Connect<Tokio>> {
+    vec![connect::<Tokio, SteadfastUdp>, connect::<Tokio, Quinn> as Connect<Tokio>]
+}
+
+/// Ours over UDP and over TCP, which run everywhere, in this order.
+pub fn udp_beside_tcp<P: Platform>() -> Vec<Connect<P>> {
+    vec![connect::<P, SteadfastUdp>, connect::<P, Steadfast> as Connect<P>]
+}
+
+/// Measures ours over UDP beside the other one on one runtime. There are no goals.
+pub fn udp_rows<P: Platform>(plan: Plan, name: &str, platform: &P, both: &[Connect<P>]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for bytes in SIZES {
+        rows.extend(one_way(plan, name, bytes, connect_all(platform, both, bytes)));
+    }
+    rows.extend(both_awaited(plan, name, connect_all(platform, both, SMALL)));
+    rows.extend(ping_pong(plan, name, connect_all(platform, both, SMALL)));
+    for row in &mut rows {
+        row.judged = Judged::Nothing;
+    }
+    rows
+}
+
+/// Measures everything over TCP on one runtime.
 pub fn rows<P: Platform>(plan: Plan, name: &str, platform: &P, all: &[Connect<P>]) -> Vec<Row> {
     let mut rows = Vec::new();
     for bytes in SIZES {
@@ -82,7 +107,7 @@ fn connect_all<'a, P>(platform: &'a P, all: &[Connect<P>], bytes: usize) -> Carr
     all.iter().map(|connect| connect(platform, payload(bytes))).collect()
 }
 
-/// A row for each but hand, over hand.
+/// A row for each but the second, over the second.
 fn compare<S>(
     contest: &Contest<S>,
     names: &[&'static str],
@@ -104,10 +129,10 @@ fn one_way(plan: Plan, name: &str, bytes: usize, mut carriers: Carriers<'_>) -> 
     let (names, count) = (names(&carriers), plan.scale((RUN.0 / bytes).min(RUN.1)));
     let run = |carrier| -> Contender<'_, Sample> { one_way_of(carrier, Sending::Batched, count) };
     let contest = Contest::hold(plan.rounds, carriers.iter_mut().map(run).collect());
-    let measure = |who: &str| format!("{name}, {}: throughput, {who} ÷ hand", size(bytes));
+    let measure = |who: &str| format!("{name}, {}: throughput, {who} ÷ {}", size(bytes), names[1]);
     let kilo = |sample: &Sample| sample.rate() / 1e3;
     let mut rows = compare(&contest, &names, "k/s", throughput_goal(bytes), measure, kilo);
-    let measure = |who: &str| format!("{name}, {}: CPU per message, {who} ÷ hand", size(bytes));
+    let measure = |who: &str| format!("{name}, {}: CPU per message, {who} ÷ {}", size(bytes), names[1]);
     rows.extend(compare(&contest, &names, "ns", CPU_GOAL, measure, Sample::cpu_each));
     rows
 }
@@ -129,14 +154,23 @@ fn awaited(plan: Plan, name: &str, mut carriers: Carriers<'_>) -> Vec<Row> {
     compare(&contest, &names, "k/s", AWAITED_GOAL, measure, |sample| sample.rate() / 1e3)
 }
 
+/// Both await each send.
+fn both_awaited(plan: Plan, name: &str, mut carriers: Carriers<'_>) -> Vec<Row> {
+    let (names, count) = (names(&carriers), plan.scale(AWAITED[1]));
+    let run = |carrier| -> Contender<'_, Sample> { one_way_of(carrier, Sending::Awaited, count) };
+    let contest = Contest::hold(plan.rounds, carriers.iter_mut().map(run).collect());
+    let measure = |who: &str| format!("{name}, {}: each send awaited, {who} ÷ {}", size(SMALL), names[1]);
+    compare(&contest, &names, "k/s", AWAITED_GOAL, measure, |sample| sample.rate() / 1e3)
+}
+
 fn ping_pong(plan: Plan, name: &str, mut carriers: Carriers<'_>) -> Vec<Row> {
     let (names, count) = (names(&carriers), plan.scale(ROUND_TRIPS));
     let run = |carrier| -> Contender<'_, [Duration; 2]> { ping_pong_of(carrier, count) };
     let contest = Contest::hold(plan.rounds, carriers.iter_mut().map(run).collect());
-    let measure = |who: &str| format!("{name}: ping-pong p50, {who} ÷ hand");
+    let measure = |who: &str| format!("{name}: ping-pong p50, {who} ÷ {}", names[1]);
     let micros = |time: Duration| time.as_nanos() as f64 / 1e3;
     let mut rows = compare(&contest, &names, "µs", P50_GOAL, measure, |times: &[Duration; 2]| micros(times[0]));
-    let measure = |who: &str| format!("{name}: ping-pong p99, {who} ÷ hand");
+    let measure = |who: &str| format!("{name}: ping-pong p99, {who} ÷ {}", names[1]);
     rows.extend(compare(&contest, &names, "µs", P99_GOAL, measure, |times| micros(times[1])));
     rows
 }

@@ -22,12 +22,14 @@ pub struct Bottleneck {
     free_at: u64,
     /// When each packet that may still wait is begun, and its bytes.
     waiting: VecDeque<(u64, usize)>,
+    /// The sum of their bytes.
+    waiting_bytes: usize,
 }
 
 impl Bottleneck {
     /// A line of so many bytes a second, or of any number, with a queue of so many bytes.
     pub fn new(rate: Option<u64>, queue: usize) -> Bottleneck {
-        Bottleneck { rate, queue, free_at: 0, waiting: VecDeque::new() }
+        Bottleneck { rate, queue, free_at: 0, waiting: VecDeque::new(), waiting_bytes: 0 }
     }
 
     /// How many bytes wait in the queue.
@@ -46,14 +48,15 @@ impl Node for Bottleneck {
         let Some(rate) = self.rate else { return Verdict::Forward(now) };
         let (at, len) = (nanos(now), packet.wire_len());
         while self.waiting.front().is_some_and(|(begins, _)| *begins <= at) {
-            self.waiting.pop_front();
+            self.waiting_bytes -= self.waiting.pop_front().map_or(0, |(_, len)| len);
         }
         let begins = self.free_at.max(at);
         if begins > at {
-            if packet.is_datagram() && self.queued(now) + len > self.queue {
+            if packet.is_datagram() && self.waiting_bytes + len > self.queue {
                 return Verdict::Lost;
             }
             self.waiting.push_back((begins, len));
+            self.waiting_bytes += len;
         }
         self.free_at = begins.saturating_add((len as u64).saturating_mul(1_000_000_000) / rate.max(1));
         Verdict::Forward(Time::from_micros(self.free_at.div_ceil(1000)))
