@@ -113,6 +113,16 @@ struct Talk {
 }
 
 impl Talk {
+    /// Both sides have done these acts, from the first attempt on.
+    fn after(mut world: World, acts: &[Act]) -> Result<Talk, TestCaseError> {
+        world.client.connect(world.now);
+        world.drain();
+        let mut talk = Talk { world, sides: Default::default() };
+        talk.sides.iter_mut().for_each(|side| side.open(LaneId::MAIN));
+        acts.iter().try_for_each(|act| talk.act(act))?;
+        Ok(talk)
+    }
+
     fn read(&mut self) -> Result<(), TestCaseError> {
         let now = self.world.now;
         self.sides[0].read(now, &mut self.world.client)?;
@@ -190,15 +200,7 @@ proptest! {
         seed in any::<u64>(), conditions in conditions(), config in config(),
         acts in proptest::collection::vec(act(), 1..60), server_closes in any::<bool>(), early in any::<bool>(),
     ) {
-        let mut world = World::new(seed, conditions, config);
-        world.client.connect(world.now);
-        world.drain();
-        let mut talk = Talk { world, sides: Default::default() };
-        talk.sides[0].open(LaneId::MAIN);
-        talk.sides[1].open(LaneId::MAIN);
-        for act in &acts {
-            talk.act(act)?;
-        }
+        let mut talk = Talk::after(World::new(seed, conditions, config), &acts)?;
         // The network becomes bearable.
         talk.world.conditions.loss = talk.world.conditions.loss.min(100);
         talk.world.conditions.corrupted = 0;
@@ -240,15 +242,7 @@ proptest! {
         seed in any::<u64>(), conditions in conditions(), config in config(),
         acts in proptest::collection::vec(act(), 1..40), server_aborts in any::<bool>(),
     ) {
-        let mut world = World::new(seed, conditions, config);
-        world.client.connect(world.now);
-        world.drain();
-        let mut talk = Talk { world, sides: Default::default() };
-        talk.sides[0].open(LaneId::MAIN);
-        talk.sides[1].open(LaneId::MAIN);
-        for act in &acts {
-            talk.act(act)?;
-        }
+        let mut talk = Talk::after(World::new(seed, conditions, config), &acts)?;
         talk.world.conditions = Conditions { loss: conditions.loss.min(100), ..conditions };
         let (now, reason) = (talk.world.now, CloseReason::app(8, "no more"));
         // A client that has no answer yet would open another session.
