@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 
 use steadfast::{CloseReason, LinkAction, LinkId, Socket as Machine, Time};
 
+use crate::alarm::wakes_in_time;
 use crate::handle::{Access, CachedClock, Weight, lock};
 use crate::link::Batch;
 use crate::signals::Signals;
@@ -159,7 +160,7 @@ impl Inner {
             Weight::Sent => self.flushing || !self.machine.has_queued(),
             Weight::Received => self.flushing || self.armed <= self.clock.recent() + self.machine.config().ack_delay,
         };
-        if self.woken || will_look || self.deadline().is_none_or(|deadline| deadline >= self.armed) {
+        if self.woken || will_look || wakes_in_time(self.armed, self.clock.recent(), self.deadline()) {
             return None;
         }
         self.woken = true;

@@ -16,6 +16,7 @@ use steadfast::{
     CloseReason, LinkAction, LinkId, OpenGone, OpenId, OpenRequest, Server as Machine, ServerEvent, SocketId, Time,
 };
 
+use crate::alarm::wakes_in_time;
 use crate::changes::Change;
 use crate::handle::{Access, CachedClock, Handle, Weight, lock};
 use crate::signals::Signals;
@@ -370,7 +371,7 @@ impl Inner {
     }
 
     fn task_to_wake(&mut self) -> Option<Waker> {
-        if self.woken || self.deadline().is_none_or(|deadline| deadline >= self.armed) {
+        if self.woken || wakes_in_time(self.armed, self.clock.recent(), self.deadline()) {
             return None;
         }
         self.woken = true;
