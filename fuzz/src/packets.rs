@@ -144,10 +144,12 @@ fn read(scene: &mut Scene, told: &mut Vec<String>) {
 fn read_lane(scene: &mut Scene, end: End, lane: LaneId, told: &mut Vec<String>) {
     let kind = scene.socket(end).lane_options(lane).map_or(LaneKind::Messages, |options| options.kind);
     if kind == LaneKind::Bytes {
+        // In which pieces a lane of bytes is read tells nothing.
+        let mut all = Vec::new();
         while let Some(ReceivedBytes::Data(bytes)) = scene.with(end, |socket, now| socket.read(now, lane, usize::MAX)) {
-            told.push(format!("{bytes:?}"));
+            all.extend_from_slice(&bytes);
         }
-        return;
+        return told.push(format!("{}", all.escape_ascii()));
     }
     while let Some(received) = scene.with(end, |socket, now| socket.recv(now, lane)) {
         told.push(format!("{received:?}"));

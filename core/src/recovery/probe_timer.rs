@@ -14,6 +14,10 @@ const PROBES: u8 = 2;
 const MAX_BACKOFF: u32 = 6;
 /// but not beyond this, if the path is faster.
 const MAX_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeouts in a row after which a path is taken for dead, if nothing else was heard,
+const DEAD_AFTER: u32 = 5;
+/// and nothing heard for so long at least: on a fast path five timeouts are shorter than a pause of the peer may be.
+const DEAD_SILENCE: Duration = Duration::from_secs(1);
 /// What asks for an acknowledgement soon does so once in such a part of a round trip.
 const ASKS_PER_ROUND_TRIP: u32 = 4;
 
@@ -67,10 +71,20 @@ impl ProbeTimer {
 
     /// When the next timeout is, while packets are in flight.
     pub(super) fn deadline(&self, rtt: &Rtt) -> Time {
+        self.from + self.timeout(rtt)
+    }
+
+    fn timeout(&self, rtt: &Rtt) -> Duration {
         let ack_delay = if self.asked_soon { SOON.min(self.peer_ack_delay) } else { self.peer_ack_delay };
         let timeout = rtt.probe_timeout() + ack_delay;
         let backed_off = timeout * (1 << self.backoff);
-        self.from + backed_off.min(MAX_TIMEOUT.max(timeout))
+        backed_off.min(MAX_TIMEOUT.max(timeout))
+    }
+
+    /// For how long nothing at all must have been heard for the path to be taken for dead, which is as long as the last timeout
+    /// took; `None` as long as probes may still be answered.
+    pub(super) fn dead_after(&self, rtt: &Rtt) -> Option<Duration> {
+        (self.backoff >= DEAD_AFTER).then(|| (self.timeout(rtt) / 2).max(DEAD_SILENCE))
     }
 
     pub(super) fn on_timeout(&mut self, now: Time) {
@@ -153,5 +167,21 @@ mod tests {
             timer.on_sent(now, asks);
         }
         assert_eq!(asked, 4);
+    }
+
+    #[test]
+    fn a_path_is_taken_for_dead_after_five_timeouts_without_an_ack() {
+        let (mut timer, rtt) = (ProbeTimer::new(at(0), PEER_DELAY), steady());
+        timer.on_sent(at(0), false);
+        for _ in 0..DEAD_AFTER {
+            assert_eq!(timer.dead_after(&rtt), None);
+            timer.on_timeout(timer.deadline(&rtt));
+        }
+        assert_eq!(timer.dead_after(&rtt), Some(MAX_TIMEOUT / 2), "76 ms, doubled four times");
+        timer.on_sent(at(5000), true);
+        let fast = Rtt::new(at(0), Some(Duration::from_millis(1)));
+        assert_eq!(timer.dead_after(&fast), Some(DEAD_SILENCE));
+        timer.on_ack();
+        assert_eq!(timer.dead_after(&rtt), None);
     }
 }

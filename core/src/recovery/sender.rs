@@ -324,6 +324,12 @@ impl<T, C: Controller> Recovery<T, C> {
         }
     }
 
+    /// For how long nothing at all must have been heard for the path to be taken for dead, as probe after probe is not
+    /// answered.
+    pub(crate) fn dead_after(&self) -> Option<Duration> {
+        self.probe_timer.dead_after(&self.rtt)
+    }
+
     /// Serves the deadline if it is due: packets are lost, or [probes are due](Self::probe_due).
     pub(crate) fn on_timeout(&mut self, now: Time, mut fate: impl FnMut(Fate, &T)) {
         if now < self.poll_timeout() {

@@ -353,3 +353,36 @@ fn a_large_transfer_over_a_lossy_path_ends_soon_and_repeats_little_more_than_wha
         assert!(bytes < 1.08 * sure, "{bytes} bytes for one at a loss of {loss} in a thousand");
     }
 }
+
+/// What the client says after a change of its address that it did not notice is dropped, as only a HELLO moves an address: it
+/// finds out by its probes, long before the silence that it tolerates is over.
+#[test]
+fn a_client_whose_address_changed_unnoticed_dials_again_after_a_few_probes() {
+    for seed in 0..20 {
+        let mut world = connected(seed);
+        world.run_for(SECOND);
+        world.rebind();
+        let resumed = world.client.stats().resumes;
+        world.client.send(world.now, LaneId::MAIN, Message::new("from elsewhere")).unwrap();
+        let id = world.socket.expect("a socket");
+        let arrived = world
+            .run_until(3 * SECOND, |world| world.server.socket(id).expect("it is there").stats().recv_queue_bytes > 0);
+        assert!(arrived, "seed {seed}");
+        world.run_for(SECOND);
+        assert_eq!(world.client.stats().resumes, resumed + 1, "seed {seed}");
+    }
+}
+
+/// Of a path that loses a fifth of all datagrams something is heard now and then.
+#[test]
+fn a_path_that_loses_a_fifth_is_not_given_up() {
+    for seed in 0..20 {
+        let mut world = connected(seed);
+        world.conditions.loss = 200;
+        for number in 0..100 {
+            world.client.send(world.now, LaneId::MAIN, Message::new(vec![number; 300])).unwrap();
+            world.run_for(Duration::from_millis(300));
+        }
+        assert_eq!(world.client.stats().resumes, 0, "seed {seed}");
+    }
+}

@@ -111,7 +111,9 @@ impl Talk {
             let is_calm = app.asks.is_empty() && app.handling.is_empty() && !app.is_full;
             has_peer && socket.state() == State::Ready && is_confirmed && is_calm
         };
-        self.apps.iter().all(is_quiet) && (self.apps[CLIENT].is_over || self.scene.has_working_link())
+        !self.is_moving
+            && self.apps.iter().all(is_quiet)
+            && (self.apps[CLIENT].is_over || self.scene.has_working_link())
     }
 
     /// Nothing of what was accepted is missing.

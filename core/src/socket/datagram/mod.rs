@@ -283,6 +283,11 @@ impl DatagramLink {
         }
     }
 
+    /// For how long nothing must have been heard for the path to be taken for dead, as probes are not answered.
+    pub(super) fn dead_after(&self) -> Option<Duration> {
+        self.recovery.dead_after()
+    }
+
     /// Time has passed.
     pub(super) fn on_timeout(&mut self, now: Time) {
         let local = self.local(now);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::super::Socket;
 use super::super::attached::Phase;
 use super::carried::Word;
-use crate::code::ProtocolCode;
+use crate::code::{CloseReason, ProtocolCode};
 use crate::ids::LinkId;
 use crate::link::RecvBytes;
 use crate::recovery::Asks;
@@ -132,6 +132,22 @@ impl Socket {
         if let Some(datagram) = self.link.as_mut().and_then(|link| link.datagram.as_mut()) {
             datagram.on_timeout(now);
             self.repeat_words();
+            self.check_path();
+        }
+    }
+
+    /// A client whose probes are not answered dials again before the peer's silence is too long: its address may have changed
+    /// on the way, and only a HELLO moves it.
+    fn check_path(&mut self) {
+        let now = self.now;
+        let Some(link) = self.link.as_ref().filter(|link| link.is_ready() && self.dialer.is_some()) else { return };
+        let Some(dead_after) = link.datagram.as_ref().and_then(|datagram| datagram.dead_after()) else { return };
+        if link.heartbeat.silence_deadline(dead_after) <= now {
+            let text = alloc::format!(
+                "probes were not answered, and nothing else was heard for {} ms",
+                dead_after.as_millis()
+            );
+            self.drop_link(CloseReason::protocol(ProtocolCode::Silence, text), true);
         }
     }
 
