@@ -5,4 +5,4 @@
 pub(crate) const LATE_EXPIRY_IS_TOLD: bool = false;
 
 /// A durable socket takes a record that is larger than its lane's window.
-pub(crate) const DURABLE_TAKES_LARGE_RECORDS: bool = false;
+pub(crate) const DURABLE_TAKES_LARGE_RECORDS: bool = true;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use steadfast::{Config, Event, LaneId, SendOptions, ServerConfig, State};
+use steadfast::{Config, Event, LaneId, LaneOptions, Message, Received, SendOptions, ServerConfig, State};
 use steadfast_sim::{ADDRESS, Break, End, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -185,4 +185,43 @@ fn commit_record(world: &mut World, end: End) -> Vec<u8> {
     let record = world.freeze(end);
     world.with(end, |socket, now| socket.commit(now, stage));
     record
+}
+
+/// Messages that are larger than a lane's first window, on a lane of their own, between durable sockets.
+#[test]
+fn large_messages_pass_the_gate() {
+    for size in [10_000, 100_000, 1_000_000] {
+        let mut world = World::new(1);
+        world.serve(ADDRESS, durable());
+        let client = world.client(durable().socket);
+        let mut rounds = 0..400;
+        let mut commit_all = |world: &mut World| {
+            rounds.next().unwrap_or_else(|| panic!("{size} bytes do not pass: {:?}", world.state(client)));
+            world.run_for(SECOND / 20);
+            commit(world, client);
+            world.server_ends().into_iter().for_each(|end| commit(world, end));
+        };
+        while world.state(client) != State::Ready {
+            commit_all(&mut world);
+        }
+        let server = world.server_ends()[0];
+        for (from, to) in [(client, server), (server, client)] {
+            let lane = world.with(from, |socket, now| socket.open_lane(now, LaneOptions::default())).unwrap();
+            for number in 0..3_u8 {
+                let message = Message::new(vec![number; size]);
+                world.with(from, |socket, now| socket.send(now, lane, message.clone())).unwrap();
+            }
+            let mut taken = Vec::new();
+            while taken.len() < 3 {
+                commit_all(&mut world);
+                let theirs: Vec<LaneId> = world.with(to, |socket, _| socket.lanes().collect());
+                for lane in theirs {
+                    while let Some(Received::Message(message)) = world.with(to, |socket, now| socket.recv(now, lane)) {
+                        taken.push((message.payload.len(), message.payload[0]));
+                    }
+                }
+            }
+            assert_eq!(taken, [(size, 0), (size, 1), (size, 2)]);
+        }
+    }
 }

@@ -28,10 +28,12 @@ impl Lanes {
         for number in numbers {
             let gate = self.get_mut(number).and_then(|lane| lane.gate.as_mut());
             let Some(gate) = gate else { continue };
+            let has_more_credit = gate.staged.limit > gate.committed.limit;
             gate.committed = gate.staged;
             let end = gate.committed.end;
             self.with_send(number, |send| send.set_gate(end));
-            if self.on_consumed(number) > Urgency::Never {
+            // Credit alone is told, too: a record that is larger than its lane's window waits for nothing else.
+            if self.on_consumed(number) > Urgency::Never || has_more_credit {
                 self.report_lane(number);
             }
         }
