@@ -7,8 +7,6 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use steadfast::{AskError, AskId, AskRef, Code, Fate, LaneId, Message, Reply, SendId, SendOptions, Time, Unconfirmed};
 
-use crate::known;
-
 /// A socket, by whatever name it goes at present: the client is 0, then come those of the server.
 pub(crate) type Party = usize;
 
@@ -116,8 +114,6 @@ struct Entry {
     id: Option<SendId>,
     /// It may be dropped before it is transmitted.
     may_drop: bool,
-    /// It may be dropped without a word.
-    may_vanish: bool,
     fate: EntryFate,
     is_confirmed: bool,
     is_handed_back: bool,
@@ -206,7 +202,6 @@ impl Books {
 
     pub(crate) fn accepted(&mut self, stream: usize, message: Message, id: Option<SendId>, options: &SendOptions) {
         let may_drop = options.time_to_live.is_some() || options.key.is_some();
-        let may_vanish = options.time_to_live.is_some() && !known::LATE_EXPIRY_IS_TOLD;
         let s = &mut self.streams[stream];
         let former = id.and_then(|id| self.by_send.insert((s.writer, id), (stream, s.entries.len())));
         assert!(former.is_none() || self.is_loose, "{id:?} was given twice");
@@ -216,7 +211,6 @@ impl Books {
             is_ask: false,
             id,
             may_drop,
-            may_vanish,
             fate,
             is_confirmed: false,
             is_handed_back: false,
@@ -439,9 +433,7 @@ impl Books {
         }
         for stream in &self.streams {
             assert!(stream.is_settled(), "something was lost: {stream:?}");
-            let is_told = |entry: &Entry| {
-                entry.fate != EntryFate::PassedOver || entry.is_ask || entry.is_handed_back || entry.may_vanish
-            };
+            let is_told = |entry: &Entry| entry.fate != EntryFate::PassedOver || entry.is_ask || entry.is_handed_back;
             let is_free = stream.is_discarded || stream.is_forgotten;
             assert!(is_free || stream.entries.iter().all(is_told), "dropped without a word: {stream:?}");
         }
@@ -454,8 +446,7 @@ impl Books {
 impl Stream {
     /// Whether the reader has all that it can still get.
     pub(crate) fn is_settled(&self) -> bool {
-        let is_done =
-            |entry: &Entry| entry.fate != EntryFate::Open || entry.is_handed_back || entry.is_ask || entry.may_vanish;
+        let is_done = |entry: &Entry| entry.fate != EntryFate::Open || entry.is_handed_back || entry.is_ask;
         let bytes_done = self.read == self.written || self.is_handed_back;
         self.is_discarded || self.is_forgotten || bytes_done && self.entries.iter().all(is_done)
     }

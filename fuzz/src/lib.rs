@@ -8,7 +8,6 @@
 use std::sync::LazyLock;
 
 mod books;
-mod known;
 mod memory;
 pub mod mitm;
 pub mod packets;

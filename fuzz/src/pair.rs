@@ -5,7 +5,7 @@ use steadfast::{CloseReason, Config, OnLoss, SendOptions, ServerConfig};
 use steadfast_sim::{Rigour, Side};
 
 use crate::books::{CLIENT, Shape, millis};
-use crate::known;
+
 use crate::memory;
 use crate::say;
 use crate::scene::Scene;
@@ -254,9 +254,6 @@ impl Setup {
     pub(crate) fn configs(&self) -> (Config, ServerConfig) {
         let mut config = Config::default();
         config.max_message = [100, 600, 5_000, 20_000][usize::from(self.max_message % 4)];
-        if self.is_durable && !known::DURABLE_TAKES_LARGE_RECORDS {
-            config.max_message = config.max_message.min(5_000);
-        }
         config.max_headers = 300;
         config.max_lanes = u32::from(self.lanes % 8);
         let least = config.max_message + config.max_headers + 1024;

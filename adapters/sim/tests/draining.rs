@@ -110,3 +110,14 @@ fn a_server_goes_away_once() {
     assert_eq!(scene.moved(), Vec::<String>::new());
     assert!(!scene.world.dials().iter().any(|(.., address)| &**address == "nowhere"));
 }
+
+#[test]
+fn the_end_of_the_main_lane_moves_with_what_stands_before_it() {
+    let mut scene = Scene::new();
+    let client = scene.client;
+    scene.world.send(client, "held").unwrap();
+    scene.world.with(client, |socket, now| socket.finish(now, LaneId::MAIN));
+    assert_eq!(scene.world.send(client, "too late").unwrap_err().kind, SendErrorKind::Closed);
+    assert_eq!(scene.moved(), ["held", "(finished)"]);
+    assert_eq!(scene.world.send(client, "after the end").unwrap_err().kind, SendErrorKind::Closed);
+}

@@ -215,8 +215,9 @@ impl Socket {
                 LaneKind::Bytes => "the lane carries messages: send on it",
             }));
         }
-        let held = self.is_draining() && number != MAIN;
-        if self.state == State::Closed || self.ending.is_some() || entry.send.is_finishing() || held {
+        let is_left =
+            self.is_draining() && (number != MAIN || self.drain.as_ref().is_some_and(|drain| drain.is_finished()));
+        if self.state == State::Closed || self.ending.is_some() || entry.send.is_finishing() || is_left {
             return Err(SendErrorKind::Closed);
         }
         Ok(number)

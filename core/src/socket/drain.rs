@@ -25,12 +25,28 @@ pub(crate) struct Drain {
     client: bool,
     held: VecDeque<(Outgoing, Option<Waiting>)>,
     bytes: usize,
+    /// The main lane of the next incarnation ends behind what is held.
+    finished: bool,
 }
 
 impl Drain {
+    fn new(deadline: Time, alternative: &str, client: bool) -> Drain {
+        let alternative = alternative.into();
+        Drain { deadline, alternative, client, held: VecDeque::new(), bytes: 0, finished: false }
+    }
+
     /// Whether new messages of the main lane wait here.
     pub(crate) fn holds(&self) -> bool {
         self.client
+    }
+
+    /// The application has ended the main lane: nothing more is held.
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -98,10 +114,7 @@ impl Socket {
     pub(crate) fn go_away(&mut self, now: Time, within: Duration, alternative: &str) {
         self.tick(now);
         if self.drain.is_none() && self.ending.is_none() && self.state != State::Closed {
-            let deadline = self.now + within;
-            let alternative = alternative.into();
-            self.drain =
-                Some(Box::new(Drain { deadline, alternative, client: false, held: VecDeque::new(), bytes: 0 }));
+            self.drain = Some(Box::new(Drain::new(self.now + within, alternative, false)));
             if let Some(link) = &mut self.link {
                 link.pending.go_away = true;
             }
@@ -118,10 +131,12 @@ impl Socket {
         }
         let held = self.lanes.with_send(MAIN, |send| send.retract_unsent()).unwrap_or_default();
         let deadline = self.now + Duration::from_millis(within_ms);
-        let mut drain =
-            Drain { deadline, alternative: alternative.into(), client: true, held: VecDeque::new(), bytes: 0 };
+        let mut drain = Drain::new(deadline, alternative, true);
         for (out, wait) in held {
-            drain.hold(out, wait);
+            match out {
+                Outgoing::Fin => drain.finish(),
+                out => drop(drain.hold(out, wait)),
+            }
         }
         self.drain = Some(Box::new(drain));
         let alternative = Bytes::copy_from_slice(alternative.as_bytes());
@@ -178,6 +193,9 @@ impl Socket {
                     self.lanes.with_send(MAIN, |send| send.push_waiting(out, wait));
                 }
             }
+        }
+        if drain.finished {
+            self.lanes.with_send(MAIN, |send| send.finish());
         }
         if let Some(dialer) = &mut self.dialer {
             dialer.redial.go_to(&drain.alternative);

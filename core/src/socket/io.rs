@@ -150,13 +150,19 @@ impl Socket {
         }
     }
 
+    /// Drops a lane's messages whose time has come, and tells of each.
+    pub(super) fn drop_expired(&mut self, lane: u64) {
+        let now = self.now;
+        while let Some(id) = self.lanes.with_send(lane, |send| send.expire(now)).flatten() {
+            self.tell(Event::Expired(id));
+        }
+    }
+
     fn check_waiting(&mut self) {
         let now = self.now;
         if self.lanes.next_expiry().is_some_and(|at| at <= now) {
             for lane in self.lanes.expiring() {
-                while let Some(id) = self.lanes.with_send(lane, |send| send.expire(now)).flatten() {
-                    self.tell(Event::Expired(id));
-                }
+                self.drop_expired(lane);
             }
             self.lanes.settle_expiring();
             self.after_confirmation();

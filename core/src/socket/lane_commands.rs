@@ -1,5 +1,6 @@
 //! Commands of the application: lanes and plain bytes.
 
+use super::lanes::MAIN;
 use super::{Socket, State};
 use crate::config::{Config, MAX_NAME};
 use crate::error::{LaneError, SendErrorKind};
@@ -97,6 +98,7 @@ impl Socket {
         self.tick(now);
         if let Some(number) = self.number(lane).filter(|_| self.state != State::Closed) {
             self.finish_lane(number);
+            self.finish_held(number);
         }
         self.settle();
     }
@@ -107,6 +109,7 @@ impl Socket {
         if self.state != State::Closed {
             self.finished_all = true;
             self.finish_lanes();
+            self.finish_held(MAIN);
         }
         self.settle();
     }
@@ -114,6 +117,13 @@ impl Socket {
     pub(super) fn finish_lanes(&mut self) {
         let numbers: alloc::vec::Vec<u64> = self.lanes.numbers().collect();
         numbers.into_iter().for_each(|number| self.finish_lane(number));
+    }
+
+    /// While the old session drains, the main lane ends in the next incarnation, behind what is held for it.
+    fn finish_held(&mut self, number: u64) {
+        if let Some(drain) = self.drain.as_mut().filter(|drain| drain.holds() && number == MAIN) {
+            drain.finish();
+        }
     }
 
     fn finish_lane(&mut self, number: u64) {

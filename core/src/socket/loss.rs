@@ -52,6 +52,7 @@ impl Socket {
     pub(super) fn collect_unconfirmed(&mut self) {
         let numbers: Vec<u64> = self.lanes.numbers().collect();
         for number in numbers {
+            self.drop_expired(number);
             let records = self.lanes.with_send(number, |send| send.take_unconfirmed()).unwrap_or_default();
             let lane = self.lane_id(number);
             let incarnation = self.incarnation;

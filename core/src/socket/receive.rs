@@ -253,6 +253,7 @@ impl Socket {
         let Some(lane) = self.lanes.get_mut(number) else { return };
         let is_known = number == MAIN || lane.options.is_some();
         if is_known && lane.send.is_finished() && !core::mem::replace(&mut lane.told_finished, true) {
+            self.drop_expired(number);
             self.tell(Event::LaneFinished(lane_id));
         }
         if self.lanes.sweep(number) {
