@@ -234,6 +234,8 @@ impl Socket {
                 return self.violate(ProtocolCode::StateMismatch, &text);
             }
         }
+        let confirmed = |socket: &Socket| socket.lanes.get(number).map(|lane| lane.send.confirmed());
+        let before = confirmed(self);
         let mut receipts = alloc::vec::Vec::new();
         let report =
             self.lanes.with_send(number, |send| send.on_report(received, consumed, limit, &mut |id| receipts.push(id)));
@@ -241,7 +243,9 @@ impl Socket {
             return self.violate(mismatch.code(), &alloc::format!("lane {number}: {mismatch}"));
         }
         receipts.into_iter().for_each(|id| self.tell(Event::Confirmed(id)));
-        self.on_progress();
+        if confirmed(self) != before {
+            self.on_progress();
+        }
         self.confirm_finish(number);
         self.after_confirmation();
     }
