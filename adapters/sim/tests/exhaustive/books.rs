@@ -9,6 +9,8 @@ use steadfast_sim::Side;
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Books {
     pages: [Page; 2],
+    /// How many bytes a message has beyond the least.
+    padding: usize,
     /// The first promise that was broken.
     pub(crate) broken: Option<&'static str>,
     /// The server has fenced a link that looked alive.
@@ -39,6 +41,11 @@ pub(crate) struct Page {
 }
 
 impl Books {
+    /// Messages have so many bytes beyond the least.
+    pub(crate) fn new(padding: usize) -> Books {
+        Books { padding, ..Books::default() }
+    }
+
     /// The page of one side.
     pub(crate) fn of(&self, side: Side) -> &Page {
         &self.pages[side as usize]
@@ -56,8 +63,10 @@ impl Books {
     }
 
     /// The payload of a side's message.
-    pub(crate) fn payload(writer: Side, number: u8) -> Vec<u8> {
-        vec![if writer == Side::Client { b'c' } else { b's' }, number]
+    pub(crate) fn payload(&self, writer: Side, number: u8) -> Vec<u8> {
+        let mut payload = vec![if writer == Side::Client { b'c' } else { b's' }, number];
+        payload.resize(payload.len() + self.padding, number);
+        payload
     }
 
     /// The socket has accepted the side's next message.
@@ -70,7 +79,7 @@ impl Books {
     /// The reader's application was given a message.
     pub(crate) fn took(&mut self, reader: Side, payload: &[u8]) {
         let (writer, number) = (reader.other(), self.of(reader).taken);
-        let is_next = payload == Books::payload(writer, number) && number < self.of(writer).written;
+        let is_next = payload == self.payload(writer, number) && number < self.of(writer).written;
         self.expect(is_next, "messages arrive once and in order");
         self.expect(!self.of(writer).back.contains(&(number, false)), "what was handed back as unsent never arrives");
         self.of_mut(reader).taken += 1;

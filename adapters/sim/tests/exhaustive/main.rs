@@ -5,12 +5,15 @@
 //! looked at: messages arrive once and in order or are handed back, what is confirmed was taken, a clean end means that
 //! all was taken, and where nothing more happens by itself, all is well. A failure prints the shortest way there.
 //!
-//! Time stands still while something is under way, but for redials; other deadlines come when nothing else can happen,
-//! and a bounded number of them earlier. Packets are pulled as soon as there are some. The number of states in each test
-//! is exact: another one means that the protocol's behaviour has changed, or that a scene has become empty.
+//! Over streams time stands still while something is under way, but for redials; other deadlines come when nothing else can
+//! happen, and a bounded number of them earlier. Over [datagrams](datagrams) time is the network's. Packets are pulled as soon
+//! as there are some. The number of states in each test is exact: another one means that the protocol's behaviour has
+//! changed, or that a scene has become empty.
 
 mod books;
+mod datagrams;
 mod digest;
+mod links;
 mod search;
 mod soundness;
 mod world;

@@ -5,9 +5,10 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use stateright::{Checker, Model, Property};
-use steadfast::{Config, LaneId, LinkId, ServerConfig, State, Timer};
+use steadfast::{Config, Congestion, LaneId, LinkId, ServerConfig, State, Timer};
 use steadfast_sim::Side;
 
+use crate::links::Wire;
 use crate::world::World;
 
 /// One small model: how the machines are set up, and how much may happen.
@@ -18,6 +19,9 @@ pub(crate) struct Scene {
     /// Whether the search begins with the client's HELLO, and not on an open socket.
     with_open: bool,
     bounds: Bounds,
+    wire: Wire,
+    /// How many bytes a message has beyond the least.
+    pub(crate) padding: usize,
     /// Whether a session may be lost within the bounds, and its messages be handed back.
     lossy: bool,
     /// What has to be met somewhere.
@@ -45,6 +49,14 @@ pub(crate) struct Bounds {
     pub(crate) hurries: u8,
     /// Times at which both sides sleep until long after a deadline.
     pub(crate) sleeps: u8,
+    /// Datagrams that are lost.
+    pub(crate) losses: u8,
+    /// Datagrams that arrive, and once more at any later time.
+    pub(crate) copies: u8,
+    /// Datagrams that arrive behind the next one.
+    pub(crate) overtakings: u8,
+    /// Times at which an application over datagrams puts off what it has to do.
+    pub(crate) pauses: u8,
 }
 
 /// One state of the search.
@@ -70,6 +82,10 @@ pub(crate) enum Step {
     Stall(LinkId),
     Hurry(Side),
     Sleep,
+    Drop(LinkId, Side),
+    Double(LinkId, Side),
+    DeliverCopy(LinkId, Side),
+    Overtake(LinkId, Side),
 }
 
 impl Scene {
@@ -80,7 +96,25 @@ impl Scene {
         client.ack_delay = Duration::ZERO;
         let mut server = ServerConfig::default();
         server.socket = client.clone();
-        Scene { client, server, with_open: false, bounds, lossy: false, meetings: Vec::new() }
+        Scene {
+            client,
+            server,
+            with_open: false,
+            bounds,
+            wire: Wire::Stream,
+            padding: 0,
+            lossy: false,
+            meetings: Vec::new(),
+        }
+    }
+
+    /// Two sides that are alike, over datagrams that take 10 ms and a window for two full ones. Everything comes at its time.
+    pub(crate) fn over_datagrams(bounds: Bounds) -> Scene {
+        let mut client = Config::default();
+        client.congestion = Congestion::FixedWindow { bytes: 2400 };
+        let mut server = ServerConfig::default();
+        server.socket = client.clone();
+        Scene { client, server, wire: Wire::Datagrams { delay: Duration::from_millis(10) }, ..Scene::new(bounds) }
     }
 
     /// The search begins with the client's HELLO, and not on an open socket.
@@ -116,6 +150,9 @@ impl Scene {
 
     /// The steps that will come sooner or later if nothing else happens.
     fn driving(&self, world: &World) -> Vec<Step> {
+        if self.wire != Wire::Stream {
+            return self.coming(world);
+        }
         let mut steps = Vec::new();
         for side in Side::BOTH {
             let arriving = world.links().iter().filter(|link| link.has_arrivals(side));
@@ -135,6 +172,39 @@ impl Scene {
         steps
     }
 
+    /// [`Scene::driving`] over datagrams: what comes next by the clock.
+    fn coming(&self, world: &World) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for side in Side::BOTH {
+            let arriving = world.links().iter().filter(|link| link.has_arrivals(side));
+            steps.extend(arriving.map(|link| (link.next_arrival(side), Step::Deliver(link.id, side))));
+            let deadline = world.deadline(side).map(|deadline| deadline.at.max(world.now()));
+            steps.extend(deadline.map(|at| (Some(at), Step::Wake(side))));
+        }
+        let rests = |side| world.is_resting() && world.deadline(side).is_some_and(|deadline| is_idle(deadline.timer));
+        if steps.iter().all(|(_, step)| matches!(step, Step::Wake(side) if rests(*side))) {
+            return Vec::new();
+        }
+        let next = steps.iter().filter_map(|(at, _)| *at).min();
+        steps.into_iter().filter(|(at, _)| *at == next).map(|(_, step)| step).collect()
+    }
+
+    /// What applications over datagrams do at once: they read, and write the next message when they have read as many.
+    fn prompt(&self, Moment { world, left }: &Moment) -> Option<Step> {
+        let reads = |side| world.books.of(side).readable.then_some(Step::Take(side));
+        let awaited = |side: Side| world.books.of(side).written.min(self.bounds.messages[side.other() as usize]);
+        let is_left = |side: Side| left.messages[side as usize] > 0 && world.socket(side).is_some();
+        let is_next = |side: Side| is_left(side) && world.books.of(side).taken >= awaited(side);
+        let writes = |side| is_next(side).then_some(Step::Send(side));
+        let next = Side::BOTH.into_iter().find_map(|side| reads(side).or_else(|| writes(side)));
+        next.filter(|_| self.wire != Wire::Stream)
+    }
+
+    /// Whether more will happen by itself.
+    fn goes_on(&self, moment: &Moment) -> bool {
+        self.prompt(moment).is_some() || !self.driving(&moment.world).is_empty()
+    }
+
     /// Whether the side's deadline comes before anything else has to: confirmations and redials. The others come when
     /// nothing else can happen.
     fn is_quick(&self, world: &World, side: Side) -> bool {
@@ -145,7 +215,8 @@ impl Scene {
     /// What may happen within the bounds.
     fn possible(&self, Moment { world, left }: &Moment, driving: &[Step], steps: &mut Vec<Step>) {
         for side in Side::BOTH {
-            steps.extend((left.messages[side as usize] > 0).then_some(Step::Send(side)));
+            let may_write = self.wire == Wire::Stream && left.messages[side as usize] > 0;
+            steps.extend(may_write.then_some(Step::Send(side)));
             steps.extend((left.closes[side as usize] > 0).then_some(Step::Close(side)));
             let wake = is_next(world, side) && !driving.contains(&Step::Wake(side)) && ends(world, side);
             steps.extend((left.hurries > 0 && wake).then_some(Step::Hurry(side)));
@@ -158,6 +229,13 @@ impl Scene {
                 steps.extend((left.tears > 0 && link.has_arrivals(side)).then_some(Step::Tear(link.id, side)));
             }
         }
+        for step in driving {
+            let Step::Deliver(link, side) = *step else { continue };
+            steps.extend((left.losses > 0).then_some(Step::Drop(link, side)));
+            steps.extend((left.copies > 0).then_some(Step::Double(link, side)));
+            steps.extend((left.overtakings > 0).then_some(Step::Overtake(link, side)));
+        }
+        steps.extend(world.links().iter().filter_map(|link| Some(Step::DeliverCopy(link.id, link.copy_to()?))));
         let expires = is_next(world, Side::Server) && ends(world, Side::Server);
         steps.extend((left.sleeps > 0 && expires).then_some(Step::Sleep));
     }
@@ -185,6 +263,11 @@ fn is_next(world: &World, side: Side) -> bool {
     own.is_some_and(|own| other.is_none_or(|other| own.at <= other.at))
 }
 
+/// Whether the timer is for what happens for ever while nothing else does, or long after.
+fn is_idle(timer: Timer) -> bool {
+    [Timer::Keepalive, Timer::Silence, Timer::Retention].contains(&timer)
+}
+
 /// Whether the side's deadline ends a session or an attempt, not only a silence.
 fn ends(world: &World, side: Side) -> bool {
     let ending = [Timer::Attempt, Timer::Close, Timer::Retention];
@@ -196,16 +279,21 @@ impl Model for Scene {
     type Action = Step;
 
     fn init_states(&self) -> Vec<Moment> {
-        let mut world = World::new(self.client.clone(), self.server.clone());
+        let mut world = World::new(self.client.clone(), self.server.clone(), self.wire, self.padding);
         world.connect();
-        while !self.with_open && !world.are(State::Ready) {
-            let id = world.links()[0].id;
-            Side::BOTH.into_iter().for_each(|side| world.deliver(id, side));
+        let mut moment = Moment { world, left: self.bounds };
+        // Until nothing more happens by itself.
+        while let Some(step) = self.driving(&moment.world).first().filter(|_| !self.with_open) {
+            moment = self.next_state(&moment, *step).expect("it can happen");
         }
-        vec![Moment { world, left: self.bounds }]
+        vec![Moment { left: self.bounds, ..moment }]
     }
 
     fn actions(&self, moment: &Moment, steps: &mut Vec<Step>) {
+        steps.extend(self.prompt(moment));
+        if !steps.is_empty() && moment.left.pauses == 0 {
+            return;
+        }
         steps.extend(self.driving(&moment.world));
         let driving = steps.clone();
         self.possible(moment, &driving, steps);
@@ -213,6 +301,8 @@ impl Model for Scene {
 
     fn next_state(&self, moment: &Moment, step: Step) -> Option<Moment> {
         let Moment { mut world, mut left } = moment.clone();
+        let is_late = self.prompt(moment).is_some_and(|prompt| prompt != step);
+        left.pauses = left.pauses.saturating_sub(is_late.into());
         match step {
             Step::Deliver(link, side) => world.deliver(link, side),
             Step::Take(side) => world.take(side),
@@ -222,7 +312,9 @@ impl Model for Scene {
             Step::Send(side) => {
                 left.messages[side as usize] -= 1;
                 if !world.send(side) {
-                    return None;
+                    // Over datagrams a side may be late, as its peer has closed.
+                    left.messages[side as usize] = 0;
+                    return (self.wire != Wire::Stream).then_some(Moment { world, left });
                 }
             }
             Step::Close(side) => {
@@ -257,6 +349,19 @@ impl Model for Scene {
                     Side::BOTH.into_iter().any(|side| world.books.of(side).lost != moment.world.books.of(side).lost);
                 world.books.expect(!expired, "a jump of the clock expires nothing");
             }
+            Step::Drop(link, side) => {
+                left.losses -= 1;
+                world.drop_next(link, side);
+            }
+            Step::Double(link, side) => {
+                left.copies -= 1;
+                world.double(link, side);
+            }
+            Step::DeliverCopy(link, side) => world.deliver_copy(link, side),
+            Step::Overtake(link, side) => {
+                left.overtakings -= 1;
+                world.overtake(link, side);
+            }
         }
         Some(Moment { world, left })
     }
@@ -273,7 +378,7 @@ impl Model for Scene {
                 Side::BOTH.into_iter().all(|side| !confirmed(side) || world.books.has_arrived(side))
             }),
             Property::always("all is well in the end", |scene: &Scene, moment: &Moment| {
-                !scene.driving(&moment.world).is_empty() || scene.is_well(&moment.world)
+                scene.goes_on(moment) || scene.is_well(&moment.world)
             }),
         ];
         properties.extend(self.meetings.iter().map(|(name, condition)| Property::sometimes(name, *condition)));

@@ -1,20 +1,20 @@
 //! A client, a server and the links between them, as one value: what the search walks through.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use steadfast::{
-    CloseReason, Config, Deadline, Event, LaneId, LinkAction, LinkId, LinkKind, Message, OpenId, Received, SendOptions,
-    Server, ServerConfig, ServerEvent, Snapshot, Socket, SocketId, State, Time,
+    CloseReason, Config, Deadline, Event, LaneId, LinkAction, LinkId, Message, OpenId, Received, SendOptions, Server,
+    ServerConfig, ServerEvent, Snapshot, Socket, SocketId, State, Time,
 };
 use steadfast_sim::{Input, Machine, Side};
 
 use crate::books::Books;
-use crate::digest::{digest, hash};
+use crate::digest::{digest, digest_of_server, hash};
+use crate::links::{Airtime, Arrival, Link, Wire};
 
 /// Two machines of the real code, everything that is under way between them, and what their applications know.
 #[derive(Clone)]
@@ -26,56 +26,16 @@ pub(crate) struct World {
     accepted: Option<SocketId>,
     /// When the server's end has ended: how long its tombstone stands counts from there.
     ended: Option<Time>,
+    wire: Wire,
     links: Vec<Link>,
     next_link: u64,
+    airtime: [Airtime; 2],
     pub(crate) books: Books,
-}
-
-/// One link. An end has the packets that are under way to it while it is open.
-#[derive(Clone, Debug, Hash)]
-pub(crate) struct Link {
-    pub(crate) id: LinkId,
-    ends: [Option<VecDeque<Arrival>>; 2],
-    /// Nothing passes any more, and nobody is told.
-    pub(crate) is_stalled: bool,
-}
-
-#[derive(Clone, Debug, Hash)]
-enum Arrival {
-    Packet(Bytes),
-    HangUp,
-}
-
-impl Link {
-    pub(crate) fn is_open(&self, side: Side) -> bool {
-        self.ends[side as usize].is_some()
-    }
-
-    pub(crate) fn is_whole(&self) -> bool {
-        Side::BOTH.into_iter().all(|side| self.is_open(side)) && !self.is_stalled
-    }
-
-    /// Whether something is under way to the side.
-    pub(crate) fn has_arrivals(&self, side: Side) -> bool {
-        !self.is_stalled && self.ends[side as usize].as_ref().is_some_and(|arrivals| !arrivals.is_empty())
-    }
-
-    /// Whether the other end is gone, and the side will not hear so by itself.
-    pub(crate) fn is_half_open(&self, side: Side) -> bool {
-        let tells = |arrivals: &VecDeque<Arrival>| matches!(arrivals.back(), Some(Arrival::HangUp));
-        !self.is_open(side.other()) && self.ends[side as usize].as_ref().is_some_and(|arrivals| !tells(arrivals))
-    }
-
-    fn push(&mut self, to: Side, arrival: Arrival) {
-        if let Some(arrivals) = &mut self.ends[to as usize] {
-            arrivals.push_back(arrival);
-        }
-    }
 }
 
 impl World {
     /// Neither side has done anything.
-    pub(crate) fn new(client: Config, server: ServerConfig) -> World {
+    pub(crate) fn new(client: Config, server: ServerConfig, wire: Wire, padding: usize) -> World {
         let (now, seed) = (Time::ZERO, |byte| [byte; 32]);
         let addresses = vec!["server".into()];
         World {
@@ -84,13 +44,19 @@ impl World {
             server: Server::new(Arc::new(server), seed(2), now).expect("it can work"),
             accepted: None,
             ended: None,
+            wire,
             links: Vec::new(),
             next_link: 0,
-            books: Books::default(),
+            airtime: [Airtime::since(now); 2],
+            books: Books::new(padding),
         }
     }
 
     // ---- to look at ----
+
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
 
     pub(crate) fn links(&self) -> &[Link] {
         &self.links
@@ -135,7 +101,7 @@ impl World {
     /// Writes the side's next message, every other one with a receipt. False when the socket refuses it.
     pub(crate) fn send(&mut self, side: Side) -> bool {
         let number = self.books.of(side).written;
-        let message = Message::new(Books::payload(side, number));
+        let message = Message::new(self.books.payload(side, number));
         let receipt = SendOptions { receipt: true, ..SendOptions::default() };
         let sent = self.command(side, |socket, now| match number % 2 {
             0 => socket.send(now, LaneId::MAIN, message).map(|()| None),
@@ -178,29 +144,60 @@ impl World {
             Side::Client => &mut self.client,
             Side::Server => self.server.socket_mut(self.accepted?)?,
         };
+        self.airtime[side as usize] = Airtime::since(self.now);
         Some(command(socket, self.now))
     }
 
     // ---- what links do ----
 
-    /// The next packet arrives at the side.
+    /// The next packet arrives at the side, when its time has come, and what it has overtaken behind it.
     pub(crate) fn deliver(&mut self, link: LinkId, side: Side) {
         match self.next_arrival(link, side) {
-            Some(Arrival::Packet(bytes)) => self.hand(side, Input::Bytes(link, bytes.into())),
+            Some(Arrival::Packet(bytes)) => self.arrive(link, side, bytes),
             Some(Arrival::HangUp) => self.lose(link, side),
             None => {}
         }
         self.settle();
+        if let Some(bytes) = self.link_mut(link).and_then(|link| link.take_overtaken(side)) {
+            self.arrive(link, side, bytes);
+            self.settle();
+        }
     }
 
     /// The link breaks within the next packet to the side: only its last byte is missing. Both sides notice.
     pub(crate) fn tear(&mut self, link: LinkId, side: Side) {
         if let Some(Arrival::Packet(mut bytes)) = self.next_arrival(link, side) {
             bytes.truncate(bytes.len() - 1);
-            self.hand(side, Input::Bytes(link, bytes.into()));
+            self.arrive(link, side, bytes);
             self.settle();
         }
         self.cut(link);
+    }
+
+    /// The next packet to the side is lost.
+    pub(crate) fn drop_next(&mut self, link: LinkId, side: Side) {
+        self.next_arrival(link, side);
+    }
+
+    /// The next packet to the side arrives, and will come once more.
+    pub(crate) fn double(&mut self, link: LinkId, side: Side) {
+        self.link_mut(link).into_iter().for_each(|link| link.double(side));
+        self.deliver(link, side);
+    }
+
+    /// The copy of a packet arrives.
+    pub(crate) fn deliver_copy(&mut self, link: LinkId, side: Side) {
+        if let Some(bytes) = self.link_mut(link).and_then(Link::take_copy) {
+            self.arrive(link, side, bytes);
+            self.settle();
+        }
+    }
+
+    /// The next packet to the side is overtaken by the one behind it.
+    pub(crate) fn overtake(&mut self, link: LinkId, side: Side) {
+        if let Some(Arrival::Packet(bytes)) = self.next_arrival(link, side) {
+            self.link_mut(link).into_iter().for_each(|link| link.hold(side, bytes.clone()));
+        }
     }
 
     /// The link breaks, and both sides notice.
@@ -217,15 +214,22 @@ impl World {
 
     /// Nothing passes any more, and nobody notices.
     pub(crate) fn stall(&mut self, link: LinkId) {
-        if let Some(link) = self.links.iter_mut().find(|other| other.id == link) {
-            link.is_stalled = true;
-            link.ends.iter_mut().flatten().for_each(VecDeque::clear);
-        }
+        self.link_mut(link).into_iter().for_each(Link::stall);
+    }
+
+    fn link_mut(&mut self, link: LinkId) -> Option<&mut Link> {
+        self.links.iter_mut().find(|other| other.id == link)
     }
 
     fn next_arrival(&mut self, link: LinkId, side: Side) -> Option<Arrival> {
-        let link = self.links.iter_mut().find(|other| other.id == link)?;
-        link.ends[side as usize].as_mut()?.pop_front()
+        let (at, arrival) = self.link_mut(link)?.pop(side)?;
+        self.pass(at);
+        Some(arrival)
+    }
+
+    fn arrive(&mut self, link: LinkId, side: Side, bytes: Bytes) {
+        self.airtime[side as usize] = Airtime::since(self.now);
+        self.hand(side, Input::Bytes(link, bytes.into()));
     }
 
     /// The side's end of the link is gone, and its machine is told so.
@@ -237,9 +241,8 @@ impl World {
 
     /// The side's end of the link is gone; whether it was there.
     fn shut(&mut self, link: LinkId, side: Side) -> bool {
-        let Some(found) = self.links.iter_mut().find(|other| other.id == link) else { return false };
-        let was_open = found.ends[side as usize].take().is_some();
-        self.links.retain(|link| Side::BOTH.into_iter().any(|side| link.is_open(side)));
+        let was_open = self.link_mut(link).is_some_and(|link| link.shut(side));
+        self.links.retain(|link| !link.is_gone());
         was_open
     }
 
@@ -247,9 +250,15 @@ impl World {
 
     /// Time goes on to the side's deadline, and the side does what is due.
     pub(crate) fn wake(&mut self, side: Side) {
-        self.now = self.now.max(self.deadline(side).map_or(self.now, |deadline| deadline.at));
+        let due = self.deadline(side).map_or(self.now, |deadline| deadline.at);
+        self.pass(due);
         self.hand(side, Input::Timeout);
         self.settle();
+        self.books.expect(!self.is_due(side), "a deadline that was served is over");
+    }
+
+    fn pass(&mut self, to: Time) {
+        self.now = self.now.max(to);
     }
 
     /// Both machines sleep until long after the first deadline.
@@ -287,7 +296,9 @@ impl World {
             Some(LinkAction::HangUp(link)) => {
                 self.pump(link, side);
                 self.shut(link, side);
-                self.push(link, side.other(), Arrival::HangUp);
+                if self.wire == Wire::Stream {
+                    self.push(link, side.other(), Arrival::HangUp);
+                }
             }
         }
         true
@@ -296,10 +307,9 @@ impl World {
     fn link_up(&mut self) {
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let ends = [Some(VecDeque::new()), Some(VecDeque::new())];
-        self.links.push(Link { id, ends, is_stalled: false });
-        self.hand(Side::Server, Input::LinkUp(id, LinkKind::Stream));
-        self.hand(Side::Client, Input::LinkUp(id, LinkKind::Stream));
+        self.links.push(Link::new(id, self.client.session_id().is_none()));
+        self.hand(Side::Server, Input::LinkUp(id, self.wire.kind()));
+        self.hand(Side::Client, Input::LinkUp(id, self.wire.kind()));
     }
 
     /// Sends what the machine has for the link, packet by packet.
@@ -311,13 +321,18 @@ impl World {
             };
             let Some(mut transmit) = transmit else { break };
             let length = transmit.len();
+            self.airtime[from as usize].said();
+            if !self.airtime[from as usize].is_modest(self.now, self.wire) {
+                return self.books.expect(false, "a side that hears nothing says little");
+            }
             self.push(link, from.other(), Arrival::Packet(transmit.copy_to_bytes(length)));
         }
     }
 
     fn push(&mut self, link: LinkId, to: Side, arrival: Arrival) {
-        if let Some(link) = self.links.iter_mut().find(|other| other.id == link && !other.is_stalled) {
-            link.push(to, arrival);
+        let at = self.now + self.wire.delay();
+        if let Some(link) = self.link_mut(link) {
+            link.push(to, at, arrival);
         }
     }
 
@@ -369,10 +384,18 @@ impl Hash for World {
         let from_now = |deadline: Deadline| (deadline.at.since(self.now), self.now.since(deadline.at), deadline.timer);
         let accepted = self.socket(Side::Server).map(|socket| self.frozen(&socket));
         (self.frozen(&self.client), accepted).hash(state);
-        // Of the server beside its socket: for whom it waits, and its tombstone. The rest of its tables follows from the links.
+        // Of the server beside its socket: for whom it waits, and its tombstone. On streams the rest of its tables follows from
+        // the links.
         self.deadline(Side::Server).map(from_now).hash(state);
         self.ended.map(|at| self.now.since(at)).hash(state);
-        (&self.links, self.next_link, &self.books).hash(state);
+        if self.wire != Wire::Stream {
+            digest_of_server(&self.server, self.now).hash(state);
+            self.airtime.map(|airtime| airtime.from(self.now)).hash(state);
+            let may_open = self.client.session_id().is_none() || self.links.iter().any(Link::carries_open);
+            may_open.then_some(self.now).hash(state);
+        }
+        self.links.iter().for_each(|link| link.hash_at(self.now, state));
+        (self.links.len(), self.next_link, &self.books).hash(state);
     }
 }
 
