@@ -212,16 +212,16 @@ fn a_response_to_another_challenge_proves_no_path() {
     pair.server.handle_bytes(pair.now, there, hello);
     let proven = |pair: &Pair| pair.server_socket().link.unwrap().datagram.unwrap().path.is_none();
     assert!(!proven(&pair));
+    let mut told = Vec::new();
+    while let Some(datagram) = pair.server.poll_transmit(pair.now, there) {
+        told.push(datagram.segments().concat());
+    }
     let forged = pair.forged(50, |out| DatagramFrame::encode_response(&[9; 8], out));
     pair.server.handle_bytes(pair.now, there, forged);
     assert!(!proven(&pair));
-    for _ in 0..3 {
-        while let Some(datagram) = pair.server.poll_transmit(pair.now, there) {
-            pair.client.handle_bytes(pair.now, there, datagram.segments().concat());
-        }
-        while let Some(datagram) = pair.client.poll_transmit(pair.now, there) {
-            pair.server.handle_bytes(pair.now, there, datagram.segments().concat());
-        }
+    told.into_iter().for_each(|datagram| pair.client.handle_bytes(pair.now, there, datagram));
+    while let Some(datagram) = pair.client.poll_transmit(pair.now, there) {
+        pair.server.handle_bytes(pair.now, there, datagram.segments().concat());
     }
     assert!(proven(&pair));
 }
