@@ -12,7 +12,7 @@ DEMO ?= --seconds 10 --cut-every 300
 
 # All parts select the whole workspace: a part of it has other features of the dependencies, and would be built anew.
 TEST = $(CARGO) test --workspace --locked
-FUZZ ?= packets pair server mitm
+FUZZ ?= packets pair server mitm datagrams lossy cookies
 FUZZ_SECONDS ?= 60
 MUTANTS ?= --file core/src/*.rs --file core/src/wire/*.rs --file core/src/lane/*.rs
 EXAMPLES = $${CARGO_TARGET_DIR:-target}/debug/examples

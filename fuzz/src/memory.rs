@@ -15,6 +15,10 @@ const ENTRY: u64 = 400;
 const HANDSHAKE: usize = 66 << 10;
 /// What is kept of a session that has ended.
 const TOMBSTONE: usize = 400;
+/// What a datagram that was sent may cost as long as it is remembered.
+const SENT: usize = 300;
+/// What the pieces of a HELLO may take on a datagram link.
+const PIECES: usize = 130 << 10;
 
 fn allocated() -> usize {
     let stats = ALLOCATOR.stats();
@@ -35,12 +39,14 @@ fn bound(socket: &Socket) -> usize {
     memory_bound(config, stats.lanes) + entries as usize
 }
 
-/// The machines, of which nothing else may hold a part any more, stay within their bounds.
-pub(crate) fn check((client, server): (Socket, Server), config: &ServerConfig) {
+/// The machines, of which nothing else may hold a part any more, stay within their bounds. They have sent so many
+/// `datagrams`.
+pub(crate) fn check((client, server): (Socket, Server), config: &ServerConfig, datagrams: usize) {
     let of_sockets: usize = server.sockets().filter_map(|id| server.socket(id)).map(|socket| bound(&socket)).sum();
     let handshakes = (config.max_unknown_links + config.max_pending) * HANDSHAKE;
-    let of_server = of_sockets + handshakes + config.max_sockets * TOMBSTONE;
-    let of_client = bound(&client);
+    let pieces = if datagrams > 0 { PIECES } else { 0 };
+    let of_server = of_sockets + handshakes + config.max_sockets * (TOMBSTONE + pieces) + SENT * datagrams;
+    let of_client = bound(&client) + SENT * datagrams + pieces;
     let memory = memory_of(client);
     assert!(memory <= of_client, "the client takes {memory} bytes, and its bound is {of_client}");
     let memory = memory_of(server);

@@ -265,7 +265,7 @@ impl Path {
         drop((books, apps));
         scene.events.clear();
         scene.tapes.clear();
-        memory::check(scene.into_machines(), &Setup::plain().configs().1);
+        memory::check(scene.into_machines(), &Setup::plain().configs().1, 0);
     }
 }
 

@@ -78,7 +78,7 @@ pub fn run(data: &[u8]) {
     scene.tapes.clear();
     drop(whole);
     drop(in_pieces);
-    memory::check(scene.into_machines(), &config());
+    memory::check(scene.into_machines(), &config(), 0);
 }
 
 /// What can be seen of a machine.
@@ -113,7 +113,7 @@ fn output(scene: &Scene, link: LinkId, reader: Side) -> Vec<u8> {
     scene.tapes.get(&(link, reader.other())).map_or(Vec::new(), |tape| tape.concat())
 }
 
-fn ends(scene: &Scene) -> Vec<End> {
+pub(crate) fn ends(scene: &Scene) -> Vec<End> {
     [End::Client].into_iter().chain(scene.server().sockets().map(End::Server)).collect()
 }
 
@@ -126,7 +126,7 @@ fn check_queue(scene: &Scene, end: End) -> (State, usize) {
 }
 
 /// The applications take all that there is, and answer what they are asked.
-fn read(scene: &mut Scene, told: &mut Vec<String>) {
+pub(crate) fn read(scene: &mut Scene, told: &mut Vec<String>) {
     while let Some((end, event)) = scene.events.pop_front() {
         told.push(format!("{event:?}"));
         match event {
@@ -207,7 +207,7 @@ impl Stage {
 }
 
 /// Puts something of everything under way: lanes of both kinds from both sides, asks, messages that wait for a receipt.
-fn furnish(scene: &mut Scene) {
+pub(crate) fn furnish(scene: &mut Scene) {
     let server = End::Server(scene.peer().expect("a session"));
     let receipt = SendOptions { receipt: true, ..SendOptions::default() };
     for end in [End::Client, server] {
@@ -233,7 +233,7 @@ fn furnish(scene: &mut Scene) {
     scene.deliver_all();
 }
 
-fn config() -> ServerConfig {
+pub(crate) fn config() -> ServerConfig {
     let mut config = ServerConfig::default();
     config.socket.max_message = 2000;
     config.socket.max_headers = 300;

@@ -213,7 +213,7 @@ pub fn run(data: &[u8]) {
     if setup.is_weighed {
         let Talk { scene, books, apps, .. } = talk;
         drop((books, apps, saved));
-        return memory::check(scene.into_machines(), &server);
+        return memory::check(scene.into_machines(), &server, 0);
     }
     if talk.books.is_loose {
         return talk.run_on();
@@ -247,7 +247,23 @@ impl Setup {
         }
     }
 
-    fn rigour(&self) -> Rigour {
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.into()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    pub(crate) fn is_weighed(&self) -> bool {
+        self.is_weighed
+    }
+
+    pub(crate) fn closer(&self) -> u8 {
+        self.closer
+    }
+
+    pub(crate) fn rigour(&self) -> Rigour {
         Rigour { twins: self.twins, noise: self.noise }
     }
 

@@ -1,5 +1,8 @@
-//! A client and a server, each held to the contract of the run loop, and between them nothing but queues of bytes that a
-//! target moves by hand.
+//! A client and a server, each held to the contract of the run loop, and between them nothing but queues of bytes, or of
+//! datagrams, that a target moves by hand.
+
+mod paths;
+mod wires;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +17,8 @@ use steadfast::{
 use steadfast_sim::{Contract, Input, Rigour, Rng, Side, freeze, thaw};
 
 use crate::say;
-use crate::wire::{Packet, packets};
+pub(crate) use paths::Path;
+pub(crate) use wires::{PipeEnd, Wire};
 
 /// How often a scene may go round before it counts as a busy loop.
 const ROUNDS: usize = 100_000;
@@ -45,6 +49,9 @@ pub(crate) struct Scene {
     /// Whether the client waits for an answer to a dial.
     pub(crate) is_dialling: bool,
     pub(crate) wires: Vec<Wire>,
+    /// What the next dial leads to: a wire, or a path for datagrams.
+    pub(crate) kind: LinkKind,
+    pub(crate) paths: Vec<Path>,
     /// Each transmit that was written to a link, by who reads it, of links that are over as well.
     pub(crate) tapes: BTreeMap<(LinkId, Side), Vec<Bytes>>,
     client: Contract<Socket>,
@@ -64,62 +71,10 @@ pub(crate) struct Still {
     is_dialling: bool,
     opens: Vec<OpenId>,
     links: Vec<(LinkId, [bool; 2])>,
+    kind: LinkKind,
+    paths: Vec<(u64, [Option<LinkId>; 2])>,
     next_link: u64,
     tapes: BTreeMap<(LinkId, Side), Vec<Bytes>>,
-}
-
-/// A stream link.
-#[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) id: LinkId,
-    /// Whether the machine of this side has the link.
-    pub(crate) is_up: [bool; 2],
-    /// By the side that reads.
-    pub(crate) pipes: [Pipe; 2],
-}
-
-/// One direction of a link.
-#[derive(Debug, Default)]
-pub(crate) struct Pipe {
-    /// What was written and is not delivered.
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) end: PipeEnd,
-    /// The first bytes that the reader got.
-    pub(crate) head: Vec<u8>,
-    /// How many of the bytes belong to a packet of which the reader has the beginning.
-    pub(crate) begun: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum PipeEnd {
-    #[default]
-    Open,
-    /// The reader sees the end behind what is there.
-    Finished,
-    /// What is written is gone, and nobody is told.
-    Hole,
-}
-
-impl Pipe {
-    /// The whole packets that the reader has nothing of.
-    pub(crate) fn packets(&self) -> Vec<Packet> {
-        let begun = self.begun.min(self.bytes.len());
-        let mut packets = packets(&self.bytes[begun..]);
-        for Packet { whole, body } in &mut packets {
-            (*whole, *body) = (whole.start + begun..whole.end + begun, body.start + begun..body.end + begun);
-        }
-        packets
-    }
-
-    /// The reader is about to get this many bytes.
-    fn begin(&mut self, len: usize) {
-        let end = if len <= self.begun {
-            self.begun
-        } else {
-            self.packets().iter().map(|packet| packet.whole.end).find(|end| *end >= len).unwrap_or(len)
-        };
-        self.begun = end - len;
-    }
 }
 
 impl Scene {
@@ -138,6 +93,8 @@ impl Scene {
             opens: Vec::new(),
             is_dialling: false,
             wires: Vec::new(),
+            kind: LinkKind::Stream,
+            paths: Vec::new(),
             tapes: BTreeMap::new(),
             client: Contract::new("client", socket.expect("a configuration that works"), rigour, rng.fork()),
             server: Contract::new("server", server.expect("a configuration that works"), rigour, rng.fork()),
@@ -159,6 +116,8 @@ impl Scene {
             is_dialling: self.is_dialling,
             opens: self.opens,
             links: self.wires.iter().map(|wire| (wire.id, wire.is_up)).collect(),
+            kind: self.kind,
+            paths: self.paths.iter().map(|path| (path.address, path.links)).collect(),
             next_link: self.next_link,
             tapes: self.tapes,
             client: self.client.into_machine(),
@@ -170,6 +129,7 @@ impl Scene {
     pub(crate) fn of(still: &Still, server: &ServerConfig, rigour: Rigour, seed: u64) -> Scene {
         let mut rng = Rng::new(seed);
         let wire = |(id, is_up): &(LinkId, [bool; 2])| Wire { id: *id, is_up: *is_up, pipes: Default::default() };
+        let path = |(address, links): &(u64, [Option<LinkId>; 2])| Path::new(*address, *links);
         Scene {
             now: still.now,
             is_lazy: false,
@@ -178,6 +138,8 @@ impl Scene {
             opens: still.opens.clone(),
             is_dialling: still.is_dialling,
             wires: still.links.iter().map(wire).collect(),
+            kind: still.kind,
+            paths: still.paths.iter().map(path).collect(),
             tapes: still.tapes.clone(),
             client: Contract::new("client", still.client.clone(), rigour, rng.fork()),
             server: Contract::new("server", still.server.clone(), rigour, rng.fork()),
@@ -299,6 +261,7 @@ impl Scene {
                 self.wires.iter_mut().for_each(|wire| wire.is_up[side as usize] = false);
             }
         }
+        self.lose_paths(told);
     }
 
     // ---- input ----
@@ -352,7 +315,9 @@ impl Scene {
         if !std::mem::take(&mut self.is_dialling) {
             return;
         }
-        if works {
+        if works && self.is_of_datagrams() {
+            self.path_up();
+        } else if works {
             let wire = self.raw_link();
             self.wires[wire].is_up[Side::Client as usize] = true;
             let id = self.wires[wire].id;
@@ -375,7 +340,7 @@ impl Scene {
     /// Whether the two sides have one link, and it carries bytes in both directions.
     pub(crate) fn has_working_link(&self) -> bool {
         let works = |wire: &Wire| wire.is_up == [true; 2] && wire.pipes.iter().all(|pipe| pipe.end == PipeEnd::Open);
-        self.wires.iter().any(works)
+        self.wires.iter().any(works) || self.paths.iter().any(|path| path.links.iter().all(Option::is_some))
     }
 
     /// Gives the reader at most `len` of the bytes that are there, and the end behind them. False when there was nothing.
@@ -418,6 +383,7 @@ impl Scene {
                     is_busy |= self.deliver(wire, side, usize::MAX);
                 }
             }
+            is_busy |= self.deliver_datagrams();
             Side::BOTH.into_iter().for_each(|side| self.drain(side));
             self.forget_links();
             if !is_busy && !self.is_dialling {
@@ -457,6 +423,7 @@ impl Scene {
 
     fn forget_links(&mut self) {
         self.wires.retain(|wire| wire.is_up != [false; 2]);
+        self.forget_paths();
     }
 
     // ---- the run loop ----
@@ -517,6 +484,7 @@ impl Scene {
                     let pipe = &mut wire.pipes[side.other() as usize];
                     pipe.end = if pipe.end == PipeEnd::Hole { PipeEnd::Hole } else { PipeEnd::Finished };
                 }
+                self.leave_path(side, link);
             }
         }
     }
@@ -559,6 +527,7 @@ impl Scene {
             };
             let Some(bytes) = bytes else { return is_busy };
             is_busy = true;
+            self.put(side, link, &bytes);
             let wire = self.wires.iter_mut().find(|wire| wire.id == link);
             if let Some(pipe) = wire.map(|wire| &mut wire.pipes[side.other() as usize]) {
                 if pipe.end == PipeEnd::Open {

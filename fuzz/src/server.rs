@@ -95,7 +95,7 @@ pub fn run(data: &[u8]) {
     let mut scene = street.scene;
     scene.events.clear();
     scene.tapes.clear();
-    memory::check(scene.into_machines(), &config());
+    memory::check(scene.into_machines(), &config(), 0);
 }
 
 /// A server, its bystander, and strangers.

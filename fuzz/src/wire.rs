@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 /// With what a handshake packet begins.
 const MAGIC: [u8; 4] = [0xD3, b's', b'f', b'd'];
 const WELCOME: u8 = 2;
@@ -127,4 +129,49 @@ fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let size = 1 + bytes.iter().take(9).position(|byte| byte & 0x80 == 0)?;
     let value = bytes[..size].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7F));
     Some((value, size))
+}
+
+/// What closes a datagram.
+const TAG: usize = 4;
+
+/// What a datagram of the short form begins with (PROTOCOL.md §14.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ShortHead {
+    pub(crate) flags: u8,
+    pub(crate) id: [u8; 8],
+    pub(crate) number: u64,
+}
+
+impl ShortHead {
+    pub(crate) fn of(bytes: &[u8]) -> Option<ShortHead> {
+        let (flags, rest) = bytes.split_first().filter(|(flags, _)| **flags < 0x80)?;
+        let (id, rest) = rest.split_first_chunk()?;
+        let (number, _) = varint(rest)?;
+        Some(ShortHead { flags: *flags, id: *id, number })
+    }
+
+    /// The packet with these frames.
+    pub(crate) fn packet(&self, frames: &[u8]) -> Bytes {
+        let mut bytes = [&[self.flags][..], &self.id].concat();
+        let mut number = self.number;
+        while number >= 0x80 {
+            bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        bytes.push(number as u8);
+        bytes.extend_from_slice(frames);
+        seal(bytes)
+    }
+}
+
+/// The datagram of these bytes, with its tag.
+pub(crate) fn seal(mut bytes: Vec<u8>) -> Bytes {
+    let tag = crc32fast::hash(&bytes);
+    bytes.extend(tag.to_le_bytes());
+    bytes.into()
+}
+
+pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
+    let Some(body) = bytes.len().checked_sub(TAG) else { return false };
+    crc32fast::hash(&bytes[..body]).to_le_bytes() == bytes[body..]
 }

@@ -84,7 +84,7 @@ mod trace;
 mod world;
 
 pub use application::Application;
-pub use bound::memory_bound;
+pub use bound::{datagram_bound, memory_bound};
 pub use conditions::{Break, Conditions, Dialling, Side};
 pub use contract::{Contract, Rigour};
 pub use digest::Digest;

@@ -4,9 +4,10 @@ use std::alloc::System;
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use steadfast::{Config, Server, ServerConfig, Socket};
+use steadfast::{Config, Congestion, LinkKind, Server, ServerConfig, Socket};
 use steadfast_sim::model::{Replay, Schedule, seeds};
-use steadfast_sim::{ADDRESS, Rigour, World, memory_bound};
+use steadfast_sim::net::Loss;
+use steadfast_sim::{ADDRESS, Rigour, Wires, World, datagram_bound, memory_bound};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -43,6 +44,7 @@ fn bound_of_server(server: &Server) -> usize {
 fn memory_stays_within_the_bound_of_the_configuration() {
     schedules_stopped_anywhere();
     tiny_messages_in_large_buffers_that_nobody_reads();
+    datagrams_that_are_lost();
     an_idle_session_is_small();
 }
 
@@ -99,6 +101,48 @@ fn tiny_messages_in_large_buffers_that_nobody_reads() {
         for server in servers {
             let memory = memory_of(server);
             assert!(memory <= bound, "messages of {size} in pieces of {piece}: a reader of {memory} bytes of {bound}");
+        }
+    }
+}
+
+/// Packets that carry much and little, for lanes that are read and one that is not, on paths that lose many of them.
+fn datagrams_that_are_lost() {
+    for (size, window, probability) in
+        [(0, 20_000, 0.3), (0, 500_000, 0.6), (20, 100_000, 0.5), (700, 500_000, 0.2), (50_000, 100_000, 0.4)]
+    {
+        let mut config = ServerConfig::default();
+        config.socket.max_message = 100_000;
+        config.socket.max_headers = 1000;
+        config.socket.max_lanes = 20;
+        config.socket.send_buffer = 1 << 20;
+        config.socket.receive_buffer = 1 << 20;
+        config.socket.congestion = Congestion::FixedWindow { bytes: window };
+        let mut world = World::new(size as u64);
+        world.rigour = Rigour::OFF;
+        world.conditions.kind = LinkKind::Datagram { mtu: 1200 };
+        world.conditions.latency = Duration::from_millis(40)..=Duration::from_millis(60);
+        world.serve(ADDRESS, config.clone());
+        let (client, server) = world.connected(config.socket.clone());
+        let loss = world.network().add(Loss { probability });
+        world.wire(Wires { to_server: vec![loss], to_client: vec![loss] });
+        let open = |world: &mut World| world.with(client, |socket, now| socket.open_lane(now, Default::default()));
+        let lanes: Vec<_> = (0..20).map(|_| open(&mut world).expect("a lane")).collect();
+        for round in 0..100_u64 {
+            for lane in &lanes[..1 + (round % 20) as usize] {
+                world.send_on(client, *lane, vec![7; size]).ok();
+            }
+            while round % 10 == 0 && world.send(client, vec![7; size]).is_ok() {}
+            world.send(server, vec![7; size]).ok();
+            world.run_for(Duration::from_millis(20));
+            while world.recv(server).is_some() {}
+        }
+        let bound = memory_bound(&config.socket, 21) + datagram_bound(&config.socket);
+        let (clients, servers) = world.into_machines();
+        for memory in clients.into_iter().map(memory_of).chain(servers.into_iter().map(memory_of)) {
+            assert!(
+                memory <= bound,
+                "messages of {size}, a window of {window}: {memory} bytes, and the bound is {bound}"
+            );
         }
     }
 }

@@ -40,6 +40,8 @@ struct Door {
     proven: bool,
     /// When it is hung up, unless a socket or an open takes it.
     until: Option<Time>,
+    /// The adapter has been told to pull.
+    flush_told: bool,
     /// What was on it has ended.
     parted: Option<(Parted, Bytes)>,
 }
@@ -108,10 +110,25 @@ impl Doors {
         }
     }
 
-    /// What is answered to one of these again.
-    fn last_word(&self, link: LinkId, to: Parted) -> Option<Bytes> {
-        let (from, last) = self.doors.get(&link)?.parted.as_ref()?;
-        (*from == to).then(|| last.clone())
+    /// What is answered to one of these again, which has come in a datagram of this size.
+    fn last_word(&self, link: LinkId, to: Parted, size: usize) -> Option<Bytes> {
+        let door = self.doors.get(&link)?;
+        let (from, last) = door.parted.as_ref()?;
+        (*from == to && door.may_hear(last, size)).then(|| last.clone())
+    }
+
+    /// Nothing is left for the link.
+    pub(super) fn dry(&mut self, link: LinkId) {
+        if let Some(door) = self.doors.get_mut(&link) {
+            door.flush_told = false;
+        }
+    }
+}
+
+impl Door {
+    /// Whether this is not too much of an answer to so many bytes, if its address is not proven.
+    fn may_hear(&self, answer: &Bytes, size: usize) -> bool {
+        self.proven || answer.len() <= AMPLIFICATION * size
     }
 }
 
@@ -137,6 +154,7 @@ impl Server {
             size: 0,
             proven: false,
             until: None,
+            flush_told: false,
             parted: None,
         };
         self.doors.doors.insert(link, door);
@@ -144,9 +162,10 @@ impl Server {
     }
 
     pub(super) fn hear_datagram(&mut self, link: LinkId, bytes: RecvBytes) {
+        let size = bytes.bytes.len();
         if Datagram::is_long(&bytes.bytes) {
             if let Some(Datagram::Greeting(piece)) = Datagram::decode(&bytes.bytes) {
-                self.hear_piece(link, piece, bytes.bytes.len());
+                self.hear_piece(link, piece, size);
             }
             return;
         }
@@ -154,18 +173,22 @@ impl Server {
             return socket.handle_bytes(self.now, link, bytes);
         }
         if let Some(Datagram::Short(packet)) = Datagram::decode(&bytes.bytes) {
-            if let Some(last) = self.doors.last_word(link, Parted::Session(packet.connection_id)) {
+            if let Some(last) = self.doors.last_word(link, Parted::Session(packet.connection_id), size) {
                 self.say(link, last);
             }
         }
     }
 
     fn hear_piece(&mut self, link: LinkId, piece: Piece, size: usize) {
-        if let Some(last) = self.doors.last_word(link, Parted::Hello(piece.id)) {
+        if let Some(last) = self.doors.last_word(link, Parted::Hello(piece.id), size) {
             return self.say(link, last);
         }
         let Some(door) = self.doors.doors.get_mut(&link) else { return };
         let proven = self.cookies.holds(self.now, &door.address, &piece.id, &piece.cookie);
+        // An open that waits has shown that it is here: nobody else may speak for the address without that.
+        if !proven && self.greetings.is_known(link) {
+            return self.say_cookie(link, &piece.id);
+        }
         let hello = if piece.bytes.len() == piece.total {
             piece.bytes
         } else if !proven {
@@ -203,8 +226,8 @@ impl Server {
             (length == packet.len()).then_some(datagram)
         };
         let datagram = encode(refusal).or_else(|| encode(&refusal.without_text()));
-        let Some(datagram) = datagram.filter(|it| door.proven || it.len() <= AMPLIFICATION * door.size) else { return };
-        if !self.table.owns(link) {
+        let Some(datagram) = datagram.filter(|it| door.may_hear(it, door.size)) else { return };
+        if !self.is_held(link) {
             let from = Parted::Hello(door.hello);
             self.doors.part(link, self.now + LINGER, from, datagram.clone());
         }
@@ -217,20 +240,35 @@ impl Server {
         let from = self.table.get(id).and_then(|socket| socket.last_peers_id());
         match last.zip(from) {
             Some((last, from)) if self.doors.has(link) => {
-                self.doors.part(link, self.now + LINGER, Parted::Session(from), last.clone());
+                if !self.is_held(link) {
+                    self.doors.part(link, self.now + LINGER, Parted::Session(from), last.clone());
+                }
                 self.say(link, last);
             }
             Some((last, _)) => {
                 self.table.say_farewell(link, last);
                 self.actions.push_back(LinkAction::HangUp(link));
             }
+            None if self.doors.has(link) && self.is_held(link) => {}
             None => self.hang_up(link),
         }
     }
 
+    /// Whether a socket or an open counts on the link.
+    fn is_held(&self, link: LinkId) -> bool {
+        self.table.owns(link) || self.greetings.is_known(link)
+    }
+
     /// Sends a datagram that no socket has made.
     fn say(&mut self, link: LinkId, datagram: Bytes) {
-        if self.table.say_farewell(link, datagram).is_none() {
+        self.table.say_farewell(link, datagram);
+        self.tell_flush(link);
+    }
+
+    /// The link has output: of a socket's, or of the server's own.
+    pub(super) fn tell_flush(&mut self, link: LinkId) {
+        let told = self.doors.doors.get_mut(&link).is_some_and(|door| core::mem::replace(&mut door.flush_told, true));
+        if !told {
             self.actions.push_back(LinkAction::Flush(link));
         }
     }

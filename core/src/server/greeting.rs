@@ -103,7 +103,7 @@ impl Greetings {
         Some(nonce)
     }
 
-    fn is_known(&self, link: LinkId) -> bool {
+    pub(super) fn is_known(&self, link: LinkId) -> bool {
         self.strangers.contains_key(&link)
     }
 
@@ -171,7 +171,10 @@ impl Server {
 
     fn hang_up_stranger(&mut self, link: LinkId) {
         self.greetings.remove(link);
-        self.hang_up(link);
+        // At the address of a datagram link may be a session, too.
+        if !self.table.owns(link) {
+            self.hang_up(link);
+        }
     }
 
     /// A whole HELLO.
@@ -190,6 +193,10 @@ impl Server {
                     let resume = Resume { link, nonce, auth, session, epoch, lanes, mac, proof, hello };
                     match &bearer {
                         Bearer::Datagrams(arrival) if arrival.id != nonce => {}
+                        // Who only seems to be here must not drive another session out.
+                        Bearer::Datagrams(arrival) if !arrival.proven && self.is_anothers(link, &session) => {
+                            self.say_cookie(link, &nonce);
+                        }
                         _ => self.hear_resume(resume, bearer),
                     }
                 }
@@ -200,6 +207,12 @@ impl Server {
             Ok(_) | Err(_) if self.doors.has(link) => {}
             Ok(_) | Err(_) => self.actions.push_back(LinkAction::HangUp(link)),
         }
+    }
+
+    /// Whether another session is on the link.
+    fn is_anothers(&self, link: LinkId, session: &SessionId) -> bool {
+        let owner = self.table.owner(link);
+        owner.is_some() && owner != self.table.find(session)
     }
 
     fn hear_open(

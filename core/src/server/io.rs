@@ -77,9 +77,14 @@ impl Server {
         if let Some(bytes) = self.table.take_farewell(link) {
             return Some(bytes.into());
         }
-        let (id, now) = (self.table.owner(link)?, self.now);
-        let transmit = self.table.transmit(id, &mut self.arena, now, link);
-        self.refresh();
+        let (owner, now) = (self.table.owner(link), self.now);
+        let transmit = owner.and_then(|id| self.table.transmit(id, &mut self.arena, now, link));
+        if transmit.is_none() {
+            self.doors.dry(link);
+        }
+        if owner.is_some() {
+            self.refresh();
+        }
         transmit
     }
 
@@ -127,6 +132,7 @@ impl Server {
         while let Some(action) = self.table.next_action(id, self.now) {
             match action {
                 LinkAction::HangUp(link) => self.part(link, id),
+                LinkAction::Flush(link) => self.tell_flush(link),
                 action => self.actions.push_back(action),
             }
         }

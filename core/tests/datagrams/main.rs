@@ -1,5 +1,6 @@
 //! Sockets over datagram links, through the public contract alone.
 
+mod links;
 mod talk;
 mod world;
 

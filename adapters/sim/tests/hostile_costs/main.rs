@@ -10,8 +10,10 @@ mod asks;
 mod clients;
 mod credit;
 mod data;
+mod datagrams;
 mod floods;
 mod handshakes;
+mod intruder;
 mod lanes;
 mod report;
 mod stage;
@@ -31,7 +33,9 @@ type Attack = (&'static str, fn() -> Row);
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let attacks = [handshakes::ALL, data::ALL, lanes::ALL, credit::ALL, asks::ALL, floods::ALL, clients::ALL].concat();
+    let attacks =
+        [handshakes::ALL, data::ALL, lanes::ALL, credit::ALL, asks::ALL, floods::ALL, clients::ALL, datagrams::ALL]
+            .concat();
     let chosen = attacks.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|part| name.contains(part)));
     let rows: Vec<_> = chosen
         .map(|(name, attack)| {

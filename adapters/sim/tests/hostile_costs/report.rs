@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use steadfast::{Config, ServerConfig};
-use steadfast_sim::memory_bound;
+use steadfast_sim::{datagram_bound, memory_bound};
 
 use crate::victim::{Cost, READ_BUFFER};
 
@@ -13,6 +13,9 @@ const PASSING: usize = READ_BUFFER + 2 * (66 << 10) + 2049 * 40;
 /// A handshake that is not done, and what is kept of a session that has ended (documentation of `Server`).
 const HANDSHAKE: usize = 66 << 10;
 const TOMBSTONE: usize = 400;
+/// A datagram link, and what it takes while a HELLO arrives in pieces.
+pub(crate) const DOOR: usize = 200;
+pub(crate) const PIECES: usize = 130 << 10;
 
 /// The bound for a socket, and what passes through it.
 pub(crate) fn of_socket(config: &Config, lanes: usize) -> usize {
@@ -28,6 +31,11 @@ pub(crate) fn of_sessions(config: &ServerConfig, sockets: usize, lanes: usize) -
 /// The same with as many handshakes as there may be.
 pub(crate) fn of_server(config: &ServerConfig, sockets: usize, lanes: usize) -> usize {
     (config.max_unknown_links + config.max_pending) * HANDSHAKE + of_sessions(config, sockets, lanes)
+}
+
+/// What a datagram link adds to its socket, and to its server.
+pub(crate) fn of_datagram_link(config: &Config) -> usize {
+    datagram_bound(config) + DOOR + PIECES
 }
 
 /// What one attack cost.

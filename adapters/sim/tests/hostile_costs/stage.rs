@@ -10,6 +10,7 @@ use steadfast::{
 };
 use steadfast_sim::by_hand::{self, Announcement};
 
+use crate::intruder::KIND;
 use crate::report::{Row, cpu};
 use crate::victim::{Output, Victim};
 
@@ -24,6 +25,8 @@ pub(crate) struct Stage {
     pub(crate) last_down: LinkId,
     /// What was said on an attacker's link last.
     pub(crate) last_said: Vec<u8>,
+    /// How many bytes were said to attackers.
+    pub(crate) said: u64,
     app: App,
     honest: Socket,
     honest_id: Option<SocketId>,
@@ -109,6 +112,7 @@ impl Stage {
             ends: BTreeMap::new(),
             last_down: HONEST,
             last_said: Vec::with_capacity(64 << 10),
+            said: 0,
             app: idle,
             honest,
             honest_id: None,
@@ -139,6 +143,15 @@ impl Stage {
         let link = LinkId(self.next_link);
         self.next_link += 1;
         self.victim.link_up(link);
+        self.settle();
+        link
+    }
+
+    /// A datagram link from this address.
+    pub(crate) fn link_from(&mut self, address: u64) -> LinkId {
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        self.victim.call(|server, now| server.handle_link_from(now, link, KIND, &address.to_be_bytes()));
         self.settle();
         link
     }
@@ -189,6 +202,7 @@ impl Stage {
                 if let Some(code) = by_hand::rejection(&bytes) {
                     self.count(&format!("REJECT, {}", ProtocolCode::from_number(code)));
                 }
+                self.said += bytes.len() as u64;
                 self.last_said.clear();
                 self.last_said.extend_from_slice(&bytes);
             }

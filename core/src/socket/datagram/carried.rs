@@ -95,19 +95,28 @@ struct Stream {
     lost: Ranges,
 }
 
+/// With fewer acknowledged ranges than this in a lane it is not asked what the peer has received.
+const FEW: usize = 32;
+
 impl Outstanding {
-    /// A packet's fate is known.
-    pub(crate) fn on_fate(&mut self, fate: Fate, carried: &Carried) {
+    /// A packet's fate is known. `received`: up to where the peer has received a lane, as far as it told.
+    pub(crate) fn on_fate(&mut self, fate: Fate, carried: &Carried, received: impl Fn(u64) -> u64) {
         for LaneBytes { lane, range } in carried.pieces() {
             let stream = if *lane == 0 { &mut self.main } else { self.others.entry(*lane).or_default() };
             match fate {
                 Fate::Acked | Fate::Found => {
                     stream.acked.insert(range.clone());
+                    if stream.acked.len() > FEW {
+                        stream.acked.insert(0..received(*lane));
+                        // What is forgotten is sent again at worst.
+                        stream.acked.forget_lowest();
+                    }
                     stream.lost.remove(range.clone());
                 }
                 Fate::Lost => {
                     for gap in stream.acked.gaps(range.clone()) {
                         stream.lost.insert(gap);
+                        stream.lost.close_lowest();
                     }
                 }
             }
@@ -166,5 +175,41 @@ impl Outstanding {
             let others = &self.others;
             self.lost.retain(|lane| *lane == 0 || others.contains_key(lane));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(start: u64, end: u64) -> Carried {
+        let mut carried = Carried::default();
+        carried.add_piece(2, start..end);
+        carried
+    }
+
+    #[test]
+    fn what_the_peer_has_received_is_one_range_whatever_it_leaves_unacknowledged() {
+        let mut outstanding = Outstanding::default();
+        for number in 0..10_000 {
+            outstanding.on_fate(Fate::Acked, &piece(20 * number, 20 * number + 10), |_| 20 * number);
+        }
+        assert!(outstanding.others[&2].acked.len() <= FEW + 2);
+    }
+
+    #[test]
+    fn of_too_many_ranges_the_lowest_count_as_not_acknowledged_and_all_that_is_lost_is_sent_again() {
+        let mut outstanding = Outstanding::default();
+        for number in 0..10_000 {
+            outstanding.on_fate(Fate::Acked, &piece(20 * number, 20 * number + 10), |_| 0);
+            outstanding.on_fate(Fate::Lost, &piece(20 * number + 12, 20 * number + 18), |_| 0);
+        }
+        let stream = &outstanding.others[&2];
+        assert!(stream.acked.len() <= 1024 && stream.lost.len() <= 1024);
+        assert_eq!(stream.lost.first().map(|first| first.start), Some(12));
+        let again: u64 = (0..10_000)
+            .filter(|number| stream.lost.gaps(20 * number + 12..20 * number + 18).count() == 0)
+            .count() as u64;
+        assert_eq!(again, 10_000);
     }
 }

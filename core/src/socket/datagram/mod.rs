@@ -295,7 +295,7 @@ impl DatagramLink {
             greeting.on_timeout(now);
         }
         let outstanding = &mut self.outstanding;
-        self.recovery.on_timeout(local, |fate, carried| outstanding.on_fate(fate, carried));
+        self.recovery.on_timeout(local, |fate, carried| outstanding.on_fate(fate, carried, |_| 0));
         self.ack_now |= self.arrivals.due() <= local;
     }
 

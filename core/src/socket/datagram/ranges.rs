@@ -5,14 +5,36 @@ use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// A set of offsets. It has no bound of its own: its owner puts in only what this side has sent, so that there are at most
-/// as many ranges as packets that are remembered.
+/// The most ranges of a set: a peer decides how many there are by what it acknowledges.
+const MOST: usize = 1024;
+
+/// A set of offsets. Its owner bounds it with [`Ranges::forget_lowest`] or [`Ranges::close_lowest`], whichever does no harm.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ranges(Vec<Range<u64>>);
 
 impl Ranges {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How many ranges there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets the lowest range when there are too many.
+    pub(super) fn forget_lowest(&mut self) {
+        if self.0.len() > MOST {
+            self.0.remove(0);
+        }
+    }
+
+    /// Adds what is between the lowest two ranges when there are too many.
+    pub(super) fn close_lowest(&mut self) {
+        if self.0.len() > MOST {
+            let lowest = self.0.remove(0);
+            self.0[0].start = lowest.start;
+        }
     }
 
     /// The lowest range.

@@ -113,11 +113,11 @@ impl Socket {
     fn receive_ack(&mut self, ack: &Ack) {
         let Some(datagram) = self.link.as_mut().and_then(|link| link.datagram.as_mut()) else { return };
         let local = datagram.local(self.now);
-        let outstanding = &mut datagram.outstanding;
+        let (outstanding, lanes) = (&mut datagram.outstanding, &self.lanes);
+        let received = |lane| lanes.get(lane).map_or(0, |lane| lane.send.acked());
         let acked = datagram
             .recovery
-            .on_ack(local, ack.delay, ack.ranges(), |fate, carried| outstanding.on_fate(fate, carried));
-        let lanes = &self.lanes;
+            .on_ack(local, ack.delay, ack.ranges(), |fate, carried| outstanding.on_fate(fate, carried, received));
         outstanding.tidy(lanes.len(), |lane| lanes.get(lane).is_some());
         self.counters.rtt = datagram.rtt().or(self.counters.rtt);
         if acked.is_err() {

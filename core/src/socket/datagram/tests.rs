@@ -200,3 +200,50 @@ fn a_message_in_one_datagram_is_not_kept_with_its_buffer_when_that_is_much_large
     let received = pair.server.socket_mut(pair.socket).unwrap().recv(now, LaneId::MAIN);
     assert_eq!(received, Some(Received::Message(Message::new("small"))));
 }
+
+#[test]
+fn a_response_to_another_challenge_proves_no_path() {
+    let mut pair = Pair::new();
+    let (kind, there) = (LinkKind::Datagram { mtu: 1200 }, LinkId(2));
+    pair.client.reconnect_now(pair.now);
+    pair.client.handle_link_up(pair.now, there, kind);
+    pair.server.handle_link_up(pair.now, there, kind);
+    let hello = pair.client.poll_transmit(pair.now, there).unwrap().segments().concat();
+    pair.server.handle_bytes(pair.now, there, hello);
+    let proven = |pair: &Pair| pair.server_socket().link.unwrap().datagram.unwrap().path.is_none();
+    assert!(!proven(&pair));
+    let mut told = Vec::new();
+    while let Some(datagram) = pair.server.poll_transmit(pair.now, there) {
+        told.push(datagram.segments().concat());
+    }
+    let forged = pair.forged(50, |out| DatagramFrame::encode_response(&[9; 8], out));
+    pair.server.handle_bytes(pair.now, there, forged);
+    assert!(!proven(&pair));
+    told.into_iter().for_each(|datagram| pair.client.handle_bytes(pair.now, there, datagram));
+    while let Some(datagram) = pair.client.poll_transmit(pair.now, there) {
+        pair.server.handle_bytes(pair.now, there, datagram.segments().concat());
+    }
+    assert!(proven(&pair));
+}
+
+#[test]
+fn a_hello_that_was_repeated_measures_no_round_trip() {
+    for repeated in [false, true] {
+        let mut pair = Pair::new();
+        pair.client.reconnect_now(pair.now);
+        pair.client.handle_link_up(pair.now, LINK, LinkKind::Datagram { mtu: 1200 });
+        let mut hello = pair.client.poll_transmit(pair.now, LINK).unwrap().segments().concat();
+        pair.now = pair.now + Duration::from_secs(1);
+        if repeated {
+            pair.client.handle_timeout(pair.now);
+            hello = pair.client.poll_transmit(pair.now, LINK).unwrap().segments().concat();
+        }
+        pair.server.handle_bytes(pair.now, LINK, hello);
+        while let Some(datagram) = pair.server.poll_transmit(pair.now, LINK) {
+            pair.client.handle_bytes(pair.now, LINK, datagram.segments().concat());
+        }
+        assert_eq!(pair.client.state(), State::Ready);
+        let datagram = pair.client.link.as_ref().unwrap().datagram.as_ref().unwrap();
+        assert_eq!(datagram.recovery.rtt().smoothed() == Duration::from_secs(1), !repeated);
+    }
+}

@@ -240,7 +240,7 @@ impl Socket {
         }
     }
 
-    /// A packet with this frame alone, for a link that is being left.
+    /// A packet with this frame alone, for a link that is being left; `None` if it is too much for an address that is not proven.
     pub(in super::super) fn last_datagram(&mut self, frame: &Frame) -> Option<Bytes> {
         let datagram = self.link.as_mut()?.datagram.as_mut()?;
         let ids = datagram.ids?;
@@ -248,6 +248,9 @@ impl Socket {
         write_short_header(ids.send, datagram.recovery.next_number(), false, &mut bytes);
         frame.encode(&mut bytes);
         seal(&mut bytes);
+        if bytes.len() > datagram.room() {
+            return None;
+        }
         datagram.recovery.on_sent_untracked();
         Some(bytes.freeze())
     }
