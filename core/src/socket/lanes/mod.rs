@@ -540,3 +540,6 @@ impl Lanes {
         self.others.values_mut().for_each(|lane| lane.send.rebase(from, to));
     }
 }
+
+#[cfg(test)]
+mod tests;
