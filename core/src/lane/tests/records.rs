@@ -5,7 +5,7 @@ use alloc::vec;
 
 use bytes::BytesMut;
 
-use super::super::record::Head;
+use super::super::record::{Head, Violation, decode_message, encode_message};
 use super::super::*;
 use super::LIMITS;
 use crate::code::CloseReason;
@@ -68,4 +68,21 @@ fn the_longest_record_is_that_of_the_largest_message_with_all_that_may_go_with_i
             assert_eq!(checked.is_ok(), body == largest, "{body} bytes");
         }
     }
+}
+
+#[test]
+fn a_message_can_stand_alone() {
+    let named = Message::new(vec![7; 1000]).with_name("name").with_headers("{}");
+    for message in [Message::new(""), Message::new("text"), named] {
+        let record = encode_message(message.clone());
+        assert_eq!(decode_message(record.clone()), Ok(message));
+        let short = decode_message(record.slice(..record.len() - 1));
+        let long = decode_message([&record[..], &[0]].concat().into());
+        for wrong in [short, long] {
+            assert!(matches!(wrong, Err(Violation::Malformed(_))), "{wrong:?}");
+        }
+    }
+    let mut end = BytesMut::new();
+    Outgoing::Fin.encode_head(&mut end);
+    assert!(matches!(decode_message(end.freeze()), Err(Violation::Unexpected(_))));
 }

@@ -1,6 +1,9 @@
 //! The lanes of a client and a server, joined by hand.
 
+mod opening;
 mod reconcile;
+mod reporting;
+mod sending;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -101,7 +104,30 @@ fn report(from: &mut Lanes, to: &mut Lanes) -> Vec<SendId> {
     let mut confirmed = Vec::new();
     while let Some(LaneState { lane, received, consumed, limit, .. }) = from.next_report() {
         let known = to.with_send(lane, |send| send.on_report(received, consumed, limit, &mut |id| confirmed.push(id)));
-        known.unwrap().unwrap();
+        known.unwrap_or(Ok(())).unwrap();
+        to.sweep(lane);
     }
     confirmed
+}
+
+/// Everything arrives, is taken and reported, both ways.
+fn settle(client: &mut Lanes, server: &mut Lanes) {
+    let (mut from, mut to) = (client, server);
+    for _ in 0..6 {
+        Pieces::of(from).arrive(to);
+        let numbers: Vec<u64> = to.numbers().collect();
+        numbers.into_iter().for_each(|number| take(to, number));
+        report(to, from);
+        core::mem::swap(&mut from, &mut to);
+    }
+    assert!(from.is_idle() && to.is_idle());
+}
+
+/// A lane ends both ways.
+fn end(client: &mut Lanes, server: &mut Lanes, number: u64) {
+    settle(client, server);
+    for lanes in [&mut *client, &mut *server] {
+        lanes.with_send(number, |send| send.finish());
+    }
+    settle(client, server);
 }
