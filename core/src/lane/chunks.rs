@@ -121,7 +121,7 @@ impl Chunks {
 
     /// Drops `count` bytes from the front; a cursor that stood in them stands at the front then.
     pub(super) fn release(&mut self, mut count: usize) {
-        while count > 0 {
+        loop {
             let Some(chunk) = self.frozen.front_mut() else {
                 self.open.advance(count);
                 self.within = self.within.saturating_sub(count as u32);

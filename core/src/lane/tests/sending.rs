@@ -234,6 +234,81 @@ fn the_smallest_room_is_a_step_forward() {
 }
 
 #[test]
+fn what_finds_no_room_can_still_be_taken_back() {
+    let mut send = SendBuffer::new(11);
+    send.push_waiting(message(10), waiting(1));
+    send.push_waiting(message(10), waiting(2));
+    assert_eq!(transmit(&mut send, 1000), Some((0, 11)));
+    assert_eq!((send.cancel(SendId(1)), send.cancel(SendId(2)).is_some()), (None, true));
+}
+
+#[test]
+fn the_short_way_is_for_plain_messages_behind_nothing_that_waits() {
+    let plain = Message::new("text");
+    let mut send = buffer([]);
+    assert!(send.push_plain(&plain) && !send.push_plain(&plain.clone().with_name("name")));
+    assert_eq!(send, buffer([Outgoing::Message(plain.clone())]));
+    send.push_waiting(message(10), waiting(1));
+    assert!(!send.push_plain(&plain), "it would overtake");
+    let mut send = buffer([]);
+    send.finish();
+    assert!(!send.push_plain(&plain), "it would follow the end");
+    assert_eq!(send.messages(), 0);
+}
+
+/// Bytes as they stand in frames with a head of ten.
+#[derive(Default)]
+struct Framed(Vec<u8>);
+
+impl Outlet for Framed {
+    fn head(&self, _offset: u64) -> usize {
+        10
+    }
+
+    fn begin(&mut self, _offset: u64, _length: usize) {}
+
+    fn copy(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn share(&mut self, bytes: Bytes) {
+        self.copy(&bytes);
+    }
+}
+
+#[test]
+fn what_is_sent_again_was_sent_and_is_not_confirmed() {
+    let payload = |first: u8| Bytes::from_iter(first..first + 98);
+    let mut send = buffer([0, 100, 150].map(|first| Outgoing::Message(payload(first).into())));
+    let mut out = Framed::default();
+    assert_eq!(send.next_data(NOW, 260, &mut out, &mut |_, _| ()), Some((0, 200)), "a head takes ten");
+    assert_eq!(send.next_data(NOW, 60, &mut out, &mut |_, _| ()), Some((200, 50)));
+    let stream = out.0;
+    let mut resent = 0;
+    for (confirmed, range, max, expected) in [
+        (0, 0..50, 1000, Some(0..50)),
+        (0, 120..300, 1000, Some(120..250)),
+        (0, 10..50, 30, Some(10..30)),
+        (0, 10..50, 10, None),
+        (0, 250..300, 1000, None),
+        (100, 0..50, 1000, None),
+        (100, 50..120, 1000, Some(100..120)),
+        (100, 50..120, 15, Some(100..105)),
+    ] {
+        report(&mut send, 250, confirmed).unwrap();
+        let mut out = Framed::default();
+        assert_eq!(send.send_again(range.clone(), max, &mut out), expected, "{range:?} in {max}");
+        let expected = expected.unwrap_or(0..0);
+        assert_eq!(out.0, stream[expected.start as usize..expected.end as usize], "{range:?} in {max}");
+        resent += expected.end - expected.start;
+        assert_eq!(send.resent(), resent);
+    }
+    let mut out = Framed::default();
+    assert_eq!(send.next_data(NOW, 1000, &mut out, &mut |_, _| ()), Some((250, 50)), "it goes on where it was");
+    assert_eq!(out.0, payload(150)[48..]);
+}
+
+#[test]
 fn reports_that_cannot_be_are_refused() {
     let mut send = buffer([message(98), message(98)]);
     transmit(&mut send, 100);
