@@ -84,6 +84,17 @@ fn a_report_says_where_the_lane_stands_and_gives_a_window() {
     assert!(!server.has_reports());
 }
 
+#[test]
+fn the_handshake_tells_the_credit_with_which_the_main_lane_starts() {
+    let (mut client, mut server) = (lanes(Side::Client), lanes(Side::Server));
+    let start = server.get(MAIN).unwrap().recv.limit();
+    assert!(start >= Config::LANE_WINDOW as u64);
+    client.push(MAIN, message(1000));
+    settle(&mut client, &mut server);
+    assert_eq!((server.initial_main_window(), client.initial_main_window()), (start, start));
+    assert!(server.get(MAIN).unwrap().recv.limit() > start);
+}
+
 /// Lanes 2 and 4 of a server, on each of which a record of 20,000 bytes has filled the window.
 fn crowded() -> (Lanes, Lanes) {
     let (mut client, mut server) = (lanes(Side::Client), lanes(Side::Server));

@@ -33,6 +33,13 @@ fn lanes_take_turns_of_16_kib_by_priority() {
 }
 
 #[test]
+fn a_plain_message_gives_its_lane_a_turn() {
+    let mut client = busy([0, 0, 0]);
+    assert!(client.push_plain(2, &Message::new("text")) && client.push_plain(2, &Message::new("more")));
+    assert_eq!(pieces(&mut client, 5_000), [(2, 10)]);
+}
+
+#[test]
 fn what_finds_no_room_goes_into_the_next_packet() {
     let mut client = busy([1000, 0, 0]);
     assert_eq!(pieces(&mut client, 0), []);
