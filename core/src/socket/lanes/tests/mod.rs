@@ -1,5 +1,6 @@
 //! The lanes of a client and a server, joined by hand.
 
+mod durable;
 mod opening;
 mod reconcile;
 mod reporting;
