@@ -32,6 +32,14 @@ fn with_a_lane_all_lower_ones_are_opened() {
 }
 
 #[test]
+fn both_sides_know_what_a_lane_carries() {
+    let (mut client, mut server) = (lanes(Side::Client), lanes(Side::Server));
+    let number = client.open(LaneOptions { kind: LaneKind::Bytes, ..LaneOptions::default() }).unwrap();
+    settle(&mut client, &mut server);
+    assert_eq!([&client, &server].map(|lanes| lanes.get(number).unwrap().kind()), [LaneKind::Bytes; 2]);
+}
+
+#[test]
 fn a_lane_that_was_opened_too_early_waits_until_the_peer_allows_it() {
     let mut client = Lanes::new(&Config { max_lanes: 3, ..Config::default() }, Side::Client);
     for number in [MAIN, client.open(LaneOptions::default()).unwrap(), client.open(LaneOptions::default()).unwrap()] {

@@ -164,6 +164,7 @@ fn finish(cut: &mut Cut, number: u64) {
     push_receipted(&mut cut.client, number, 100, 9);
     let Cut { client, server } = cut;
     client.rewind();
+    Pieces::of(client).arrive(server);
     for lanes in [&mut *client, server] {
         lanes.with_send(number, |send| send.finish());
     }
@@ -186,12 +187,12 @@ fn a_lane_that_is_done_here_is_answered() {
 #[test]
 fn a_lane_that_is_done_there_is_confirmed() {
     let mut cut = Cut::new();
-    finish(&mut cut, 2);
+    finish(&mut cut, 4);
     report(&mut cut.client, &mut cut.server);
     while cut.server.next_report().is_some() {}
-    assert_eq!(cut.server.standing(2), Standing::Done);
+    assert_eq!(cut.server.standing(4), Standing::Done);
     assert_eq!(cut.adopt(true).1.last(), Some(&SendId(9)));
-    assert!(cut.client.sweep(2));
+    assert!(cut.client.sweep(4));
 }
 
 #[test]

@@ -60,11 +60,17 @@ fn plain_messages_are_taken_quietly_as_long_as_that_changes_nothing() {
     server.next_report();
     assert_eq!(take_one(&mut server, 2), Urgency::Later);
 
-    let (_, mut server) = received(&[100; 50], 0);
-    let start = server.get(2).unwrap().recv.consumed();
-    server.get_mut(2).unwrap().prompted = start + 500;
-    take_one(&mut server, 2);
-    assert_eq!(quietly(&mut server), 3, "the fifth one is asked for");
+    for (asked, taken, why) in [
+        (500, 3, "the fifth one is asked for"),
+        (0, 19, "what is asked for was reported"),
+        (5000, 19, "a quarter of the window comes first"),
+    ] {
+        let (_, mut server) = received(&[100; 50], 0);
+        let lane = server.get_mut(2).unwrap();
+        lane.prompted = lane.recv.consumed() + asked;
+        take_one(&mut server, 2);
+        assert_eq!(quietly(&mut server), taken, "{why}");
+    }
 }
 
 #[test]
