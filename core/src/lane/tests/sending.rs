@@ -149,7 +149,11 @@ fn the_first_chunk_is_as_large_as_the_last_one_was_unless_half_of_that_was_enoug
         [(1, 1024), (15, 1024), (1, 2048), (16, 1024), (3, 2048), (1, 1024)].iter().enumerate()
     {
         for record in 0..*records {
-            send.push(message(126));
+            if record % 2 == 0 {
+                send.push(message(126));
+            } else {
+                send.push_plain(&Message::new(vec![7; 126]));
+            }
             if record == 0 {
                 assert_eq!(send.chunks.room() + 128, *size, "round {round}");
             }
@@ -240,6 +244,14 @@ fn what_finds_no_room_can_still_be_taken_back() {
     send.push_waiting(message(10), waiting(2));
     assert_eq!(transmit(&mut send, 1000), Some((0, 11)));
     assert_eq!((send.cancel(SendId(1)), send.cancel(SendId(2)).is_some()), (None, true));
+}
+
+#[test]
+fn an_ask_can_be_taken_back_until_it_is_transmitted() {
+    let mut send = buffer([5, 6].map(|id| Outgoing::Ask(AskId(id), Message::new("?"))));
+    assert_eq!((send.cancel_ask(AskId(6)), send.cancel_ask(AskId(6))), (Some(Message::new("?")), None));
+    transmit(&mut send, 1000);
+    assert_eq!((send.cancel_ask(AskId(5)), send.messages()), (None, 1));
 }
 
 #[test]
