@@ -14,7 +14,7 @@ DEMO ?= --seconds 10 --cut-every 300
 TEST = $(CARGO) test --workspace --locked
 FUZZ ?= packets pair server mitm datagrams lossy cookies
 FUZZ_SECONDS ?= 60
-MUTANTS ?= --file core/src/*.rs --file core/src/wire/*.rs --file core/src/lane/*.rs
+MUTANTS ?= --file core/src/*.rs --file core/src/wire/*.rs --file core/src/lane/*.rs --file core/src/socket/lanes/*.rs
 EXAMPLES = $${CARGO_TARGET_DIR:-target}/debug/examples
 
 # $(call part,name,command) runs the command and prints how long it took.

@@ -209,6 +209,32 @@ fn a_server_that_restarts_is_not_stormed() {
 }
 
 #[test]
+fn the_next_incarnations_are_not_opened_all_at_once() {
+    let mut world = World::new(1);
+    let mut config = Config::default();
+    config.on_loss = OnLoss::Reopen;
+    let server = world.serve(ADDRESS, ServerConfig::default());
+    let clients: Vec<End> = (0..20).map(|_| world.client(config.clone())).collect();
+    world.run_until("all are ready", 5 * SECOND, |world| world.server(server).len() == 20);
+    for client in &clients {
+        world.send(*client, "this makes the session one that can be lost").unwrap();
+    }
+    world.run_for(SECOND);
+    world.stop(server, Break::Reset);
+    world.serve(ADDRESS, ServerConfig::default());
+    world.run_for(30 * SECOND);
+    let (from, before) = (world.now(), world.dials().len());
+    for client in clients {
+        world.with(client, |socket, now| socket.take_unconfirmed(now));
+    }
+    world.run_for(5 * SECOND);
+    let pauses: Vec<Duration> = world.dials()[before..].iter().map(|(at, ..)| at.since(from)).collect();
+    assert_eq!(pauses.len(), 20);
+    let late = pauses.iter().filter(|pause| **pause > Duration::from_millis(10)).count();
+    assert!(late > 10, "{pauses:?}");
+}
+
+#[test]
 fn a_rejection_tells_code_and_reason_and_closes() {
     let mut world = World::new(1);
     let server = world.serve(ADDRESS, ServerConfig::default());

@@ -120,6 +120,26 @@ fn with_a_limit_of_three_messages_two_of_five_are_refused_and_after_a_drain_writ
 }
 
 #[test]
+fn messages_in_a_row_are_refused_like_the_first_one() {
+    let mut config = Config::default();
+    (config.max_message, config.send_buffer) = (1000, 10_000);
+    let mut world = World::new(1);
+    let client = world.client(config);
+    world.with(client, |socket, now| {
+        let mut send = |size| socket.send(now, LaneId::MAIN, vec![0; size].into()).map_err(|refused| refused.kind);
+        send(1000).unwrap();
+        assert_eq!(send(1001), Err(SendErrorKind::TooLarge { what: "message", size: 1001, limit: 1000 }));
+        for _ in 1..9 {
+            send(1000).unwrap();
+        }
+        let rest = 10_000 - 9 * (1000 + Config::MESSAGE_OVERHEAD);
+        let full = SendErrorKind::Full { buffered: 10_000 - rest, limit: 10_000, unit: "bytes" };
+        assert_eq!(send(rest - Config::MESSAGE_OVERHEAD + 1), Err(full));
+        send(rest - Config::MESSAGE_OVERHEAD).expect("to the last byte");
+    });
+}
+
+#[test]
 fn the_send_buffer_is_limited_in_bytes_overhead_included() {
     let mut config = Config::default();
     config.send_buffer = 10_000;

@@ -297,10 +297,36 @@ mod tests {
 
     #[test]
     fn every_second_byte_and_then_the_others() {
-        let single = |offset| (offset, 1, true, false);
-        let order = (0..4000).filter(|offset| offset % 2 == 1).chain((0..4000).rev().filter(|offset| offset % 2 == 0));
-        check(order.map(single).chain([(0, 20_000, false, true)])).unwrap();
+        let single = |take| move |index| (index, 1, true, take);
+        let odd = (0..2000).map(|index| 2 * index + 1).map(single(false));
+        let even = (0..2000).map(|index| 2 * index);
+        let descending = even.clone().rev().map(single(false));
+        check(odd.clone().chain(descending).chain([(0, 20_000, false, true)])).unwrap();
+        check(odd.chain(even.map(single(true)))).unwrap();
     }
+
+    #[test]
+    fn what_was_taken_costs_nothing_any_more() {
+        let memory = Bytes::from(vec![7; 1000]);
+        let mut assembler = Assembler::default();
+        for start in (0..100_000).step_by(1000) {
+            assembler.insert(start, memory.clone(), memory.len());
+            assert_eq!(assembler.pop(start).unwrap().0.as_ptr(), memory.as_ptr(), "at {start}");
+        }
+    }
+
+    #[test]
+    fn many_pieces_cost_little_more_than_twice_the_range_that_they_span() {
+        for (first, len) in [(0, 50), (1 << 40, 1)] {
+            let mut assembler = Assembler::default();
+            for index in 0..1000 {
+                assembler.insert(first + index * (len + 1), Bytes::from(vec![7; len as usize]), len as usize);
+            }
+            let bound = 2 * 1000 * (len as usize + 1) + ALLOWANCE + 5 * BLOCK;
+            assert!(assembler.allocated() <= bound, "{} of {bound}", assembler.allocated());
+        }
+    }
+
     /// Inserts these ranges one after the other: which pieces are there then, and whether they cost what they should.
     fn pieces(ranges: &[(u64, u64)]) -> (Vec<(u64, u64)>, bool) {
         let mut assembler = Assembler::default();
@@ -324,6 +350,7 @@ mod tests {
             (vec![(10, 20), (15, 25)], vec![(10, 20), (20, 25)]),
             (vec![(10, 20), (5, 15)], vec![(5, 10), (10, 20)]),
             (vec![(10, 20), (5, 25)], vec![(5, 25)]),
+            (vec![(10, 20), (5, 20)], vec![(5, 20)]),
             (vec![(10, 20), (25, 30), (15, 28)], vec![(10, 20), (20, 25), (25, 30)]),
             // Over several, of which the next one begins where the known bytes end.
             (vec![(10, 20), (20, 30), (10, 40)], vec![(10, 20), (20, 40)]),

@@ -97,7 +97,6 @@ impl Chunks {
             match end - within {
                 0 => {}
                 1..=COPY => out.copy(&chunk[within..end]),
-                len if len == chunk.len() => out.share(chunk.clone()),
                 _ => out.share(chunk.slice(within..end)),
             }
             if count < rest {
@@ -122,7 +121,7 @@ impl Chunks {
 
     /// Drops `count` bytes from the front; a cursor that stood in them stands at the front then.
     pub(super) fn release(&mut self, mut count: usize) {
-        while count > 0 {
+        loop {
             let Some(chunk) = self.frozen.front_mut() else {
                 self.open.advance(count);
                 self.within = self.within.saturating_sub(count as u32);
@@ -178,8 +177,7 @@ impl Chunks {
     fn take_piece(&mut self, count: usize) -> Bytes {
         match self.frozen.front_mut() {
             Some(chunk) if chunk.len() > count => chunk.split_to(count),
-            Some(_) if count > 0 => self.frozen.pop_front().unwrap_or_default(),
-            Some(_) | None => Bytes::new(),
+            _ => self.frozen.pop_front().unwrap_or_default(),
         }
     }
 

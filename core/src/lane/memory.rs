@@ -21,3 +21,20 @@ pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
         queue.shrink_to((queue.len() * 2).max(SMALL));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_was_eight_times_as_long_is_given_room_for_twice_its_length() {
+        for (capacity, len, kept) in
+            [(64, 0, 64), (65, 0, 64), (65, 8, 65), (800, 0, 64), (800, 20, 64), (800, 99, 198), (800, 100, 800)]
+        {
+            let mut queue = VecDeque::with_capacity(capacity);
+            queue.extend(0..len);
+            shrink(&mut queue);
+            assert_eq!((queue.capacity(), queue.len()), (kept, len), "{len} of {capacity}");
+        }
+    }
+}

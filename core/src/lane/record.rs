@@ -17,7 +17,7 @@ use crate::wire::{WireError, varint};
 /// A payload up to this size is copied behind its record's head, a larger one is referenced, in bytes.
 pub(super) const INLINE_PAYLOAD: usize = 1024;
 
-/// The most that an extended body holds beside payload, name and headers, in bytes: kind, flags, ask offset and two
+/// The most that an extended body holds beside what the application gave, in bytes: kind, flags, ask offset and two
 /// lengths.
 const EXTENDED_OVERHEAD: usize = 2 + 3 * varint::MAX_LEN;
 
@@ -183,10 +183,7 @@ impl Outgoing {
         match self {
             Outgoing::Bytes(_) => varint::MAX_LEN,
             Outgoing::Message(message) if message.meta.is_none() => varint::MAX_LEN,
-            Outgoing::Message(message) | Outgoing::Ask(_, message) | Outgoing::Reply { message, .. } => {
-                varint::MAX_LEN + EXTENDED_OVERHEAD + meta_len(message)
-            }
-            other => 2 * (varint::MAX_LEN + EXTENDED_OVERHEAD) + other.content(),
+            other => varint::MAX_LEN + EXTENDED_OVERHEAD + other.content() - other.payload_len(),
         }
     }
 

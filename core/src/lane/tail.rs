@@ -76,3 +76,40 @@ impl Tail {
         self.bytes.capacity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn room_grows_with_what_arrived_up_to_the_length_or_to_what_can_come() {
+        for (len, most, expected) in
+            [(10_000, u64::MAX, &[800, 7_200, 10_000][..]), (10_000, 5_000, &[800, 5_000]), (300, 10_000, &[300])]
+        {
+            let (mut tail, mut capacities) = (Tail::default(), Vec::new());
+            for _ in 0..len.min(usize::try_from(most).unwrap_or(len)) / 100 {
+                tail.reserve(100, len, most);
+                tail.extend(&[7; 100]);
+                capacities.push(tail.allocated());
+            }
+            capacities.dedup();
+            assert_eq!(capacities, expected, "of {len} bytes {most} can come");
+        }
+    }
+
+    #[test]
+    fn records_that_fill_less_than_half_of_their_memory_are_copied() {
+        for (used, is_copied) in [(399, true), (400, false), (800, false)] {
+            let mut tail = Tail::default();
+            tail.reserve(100, 10_000, u64::MAX);
+            tail.extend(&vec![7; used]);
+            let memory = tail.bytes.as_ptr();
+            tail.close();
+            let taken = tail.take().unwrap();
+            assert_eq!((taken.len(), taken.as_ptr() != memory), (used, is_copied));
+            assert!(tail.is_empty() && tail.take().is_none());
+        }
+    }
+}

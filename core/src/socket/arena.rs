@@ -59,3 +59,46 @@ impl fmt::Debug for Arena {
         f.write_str("Arena")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes until so much is free of what the arena has.
+    fn leave(arena: &mut Arena, free: usize) -> BytesMut {
+        let mut room = arena.take();
+        room.resize(room.capacity() - free, 7);
+        let written = room.split();
+        arena.give(room);
+        written
+    }
+
+    #[test]
+    fn memory_is_used_until_little_is_left_of_it() {
+        for (free, expected) in [(LEAST, LEAST), (LEAST - 1, SIZE), (0, SIZE), (500, 500)] {
+            let mut arena = Arena::default();
+            let written = leave(&mut arena, free);
+            let room = arena.take();
+            assert_eq!(room.capacity(), expected, "{free} free");
+            assert_eq!(room.as_ptr() == written.as_ptr_range().end, free >= LEAST);
+        }
+    }
+
+    #[test]
+    fn a_datagram_finds_the_room_it_asks_for() {
+        for (free, expected) in [(500, 500), (300, 300), (299, 4 * 300), (0, 4 * 300)] {
+            let mut arena = Arena::default();
+            let _written = leave(&mut arena, free);
+            assert_eq!(arena.take_at_least(300).capacity(), expected, "{free} free");
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_is_nobodys_state() {
+        let mut arena = Arena::default();
+        leave(&mut arena, 500);
+        let mut copy = arena.clone();
+        assert_eq!(copy, arena);
+        assert_eq!((arena.take().capacity(), copy.take().capacity()), (500, SIZE));
+    }
+}

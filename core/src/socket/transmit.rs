@@ -261,3 +261,66 @@ impl Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// What a packet is made of, in bytes.
+    #[derive(Clone, Copy, Debug)]
+    enum Part {
+        Copied(usize),
+        Shared(usize),
+    }
+    use Part::{Copied, Shared};
+
+    fn packet(opening: Option<Bytes>) -> PacketBuilder {
+        PacketBuilder::new(opening, BytesMut::with_capacity(1024))
+    }
+
+    #[test]
+    fn a_packet_is_its_length_and_then_what_was_copied_and_shared() {
+        let cases = [
+            &[][..],
+            &[Copied(5)],
+            &[Shared(600)],
+            &[Copied(5), Shared(600), Copied(7)],
+            &[Shared(600), Shared(700), Copied(3), Copied(4)],
+        ];
+        for (opening, parts) in cases.iter().flat_map(|parts| [(&b""[..], parts), (b"opening", parts)]) {
+            let mut packet = packet((!opening.is_empty()).then(|| opening.into()));
+            let mut body = Vec::new();
+            for (number, part) in parts.iter().enumerate() {
+                let (Copied(len) | Shared(len)) = *part;
+                body.extend(vec![number as u8; len]);
+                let bytes = Bytes::from(vec![number as u8; len]);
+                match part {
+                    Copied(_) => packet.copy(&bytes),
+                    Shared(_) => packet.share(bytes),
+                }
+                assert_eq!(packet.len(), body.len(), "{parts:?}");
+            }
+            let mut expected = opening.to_vec();
+            if !body.is_empty() {
+                varint::put(body.len() as u64, &mut expected);
+                expected.extend(body);
+            }
+            let (transmit, free) = packet.finish();
+            assert!(free.is_empty() && free.capacity() > 0, "{parts:?}");
+            let sent = transmit.map(|transmit| transmit.segments().concat());
+            assert_eq!(sent, (!expected.is_empty()).then_some(expected), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn control_frames_leave_room_for_data() {
+        let mut packet = packet(None);
+        packet.share(vec![7; CONTROL - 1].into());
+        assert!(packet.has_room(1));
+        packet.copy(&[7]);
+        assert!(!packet.has_room(1));
+    }
+}

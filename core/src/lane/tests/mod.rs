@@ -3,6 +3,7 @@
 mod bytes;
 mod pipe;
 mod receiving;
+mod records;
 mod sending;
 
 use super::RecordLimits;

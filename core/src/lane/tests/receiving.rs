@@ -101,6 +101,7 @@ fn records_must_come_where_they_may() {
             let bytewise =
                 (0..stream.len()).try_for_each(|at| arrive(&mut recv, at as u64, stream.slice(at..=at)).map(drop));
             assert_eq!(bytewise, Err(whole), "{records:?}");
+            assert_eq!(recv.scan().map(drop), bytewise, "it goes on breaking the rule");
         }
     }
 }
@@ -211,11 +212,11 @@ fn an_answer_is_given_out_ahead_of_unread_messages_and_consumed_when_taken() {
     assert_eq!(given.iter().map(at).collect::<Vec<_>>(), [offsets[1], offsets[3]]);
 
     recv.reply_taken(offsets[3]);
-    assert_eq!(recv.consumed(), 0);
+    assert_eq!((recv.consumed(), recv.queued() as u64), (0, offsets[4]));
     assert_eq!(texts(&mut recv), ["a", "b"]);
     assert_eq!((recv.consumed(), recv.read_offset()), (offsets[1], offsets[4]));
     recv.reply_taken(offsets[1]);
-    assert_eq!((recv.consumed(), recv.allocated()), (offsets[4], 0));
+    assert_eq!((recv.consumed(), recv.queued(), recv.allocated()), (offsets[4], 0, 0));
 }
 
 #[test]
@@ -319,7 +320,10 @@ fn what_is_discarded_is_consumed_and_its_asks_are_told() {
 #[test]
 fn the_end_is_taken_when_it_is_all_that_is_left() {
     let mut recv = buffer(MESSAGES);
-    arrive(&mut recv, 0, stream(&[message("a"), Outgoing::Fin])).unwrap();
+    let stream = stream(&[message("a"), Outgoing::Fin]);
+    arrive(&mut recv, 0, stream.slice(..3)).unwrap();
+    assert!(!recv.fin_received());
+    arrive(&mut recv, 3, stream.slice(3..)).unwrap();
     recv.take_fin();
     assert!(recv.fin_received() && !recv.is_finished());
     recv.next();

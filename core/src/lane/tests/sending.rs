@@ -4,6 +4,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
+use proptest::collection;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::super::send::Mismatch;
 use super::super::*;
@@ -48,6 +51,49 @@ fn a_transmission_ends_with_a_record_unless_that_makes_it_much_shorter() {
     assert_eq!(transmit(&mut send, 200), Some((0, 200)));
 }
 
+proptest! {
+    /// Wherever it starts, and whatever was confirmed before.
+    #[test]
+    fn a_transmission_of_half_its_room_or_more_ends_with_a_record(
+        bytes in any::<bool>(),
+        lens in collection::vec(1_usize..600, 1..30),
+        steps in collection::vec((0_u8..4, any::<Index>(), 1_usize..2000), 0..40),
+    ) {
+        let mut send = SendBuffer::new(u64::MAX);
+        let mut ends = Vec::new();
+        for len in lens {
+            let payload = Bytes::from(vec![7; len]);
+            send.push(if bytes { Outgoing::Bytes(payload) } else { Outgoing::Message(payload.into()) });
+            ends.push(send.end());
+        }
+        let mut cursor = 0;
+        for (step, index, max) in steps {
+            let sent = send.sent();
+            match step {
+                0 => {
+                    let received = index.index(sent as usize + 1) as u64;
+                    send.rewind(received);
+                    cursor = received.max(send.confirmed());
+                }
+                1 => {
+                    let consumed = index.index(sent as usize + 1) as u64;
+                    let whole = ends.iter().copied().filter(|end| *end <= consumed).max().unwrap_or(0);
+                    report(&mut send, sent, if bytes { consumed } else { whole }).unwrap();
+                    cursor = cursor.max(send.confirmed());
+                }
+                _ => {
+                    let stop = send.end().min(cursor + max as u64);
+                    let long = cursor + max as u64 / 2..=stop;
+                    let end = ends.iter().copied().filter(|end| *end > cursor && long.contains(end)).max();
+                    let end = end.unwrap_or(stop);
+                    prop_assert_eq!(transmit(&mut send, max), (end > cursor).then(|| (cursor, (end - cursor) as usize)));
+                    cursor = end;
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_large_payload_is_referenced_and_a_small_one_copied() {
     let (small, large) = (Bytes::from(vec![1; 500]), Bytes::from(vec![2; 1025]));
@@ -59,12 +105,76 @@ fn a_large_payload_is_referenced_and_a_small_one_copied() {
     assert!(!out[0].as_ptr_range().contains(&small.as_ptr()));
 }
 
+/// Whether each piece was shared.
+struct Shared(Vec<bool>);
+
+impl Outlet for Shared {
+    fn begin(&mut self, _offset: u64, _length: usize) {}
+
+    fn copy(&mut self, _bytes: &[u8]) {
+        self.0.push(false);
+    }
+
+    fn share(&mut self, _bytes: Bytes) {
+        self.0.push(true);
+    }
+}
+
+#[test]
+fn up_to_512_bytes_are_copied_and_more_is_shared() {
+    for (max, shared) in [(1, false), (512, false), (513, true)] {
+        for (payload, skipped) in [(1000, 0), (5000, 2)] {
+            let mut send = buffer([message(payload)]);
+            transmit(&mut send, skipped);
+            let mut out = Shared(Vec::new());
+            send.next_data(NOW, max, &mut out, &mut |_, _| ()).unwrap();
+            assert_eq!(out.0, [shared], "{max} bytes of a payload of {payload}");
+        }
+    }
+}
+
 #[test]
 fn many_small_records_share_chunks_and_segments() {
     let mut send = buffer((0..1000).map(|_| message(64)));
     let mut out = Vec::new();
     send.next_data(NOW, 1 << 20, &mut out, &mut |_, _| ()).unwrap();
     assert!(out.len() <= 10, "{}", out.len());
+}
+
+#[test]
+fn the_first_chunk_is_as_large_as_the_last_one_was_unless_half_of_that_was_enough() {
+    let mut send = SendBuffer::new(u64::MAX);
+    // So many records of 128 bytes, of which each makes sure of 136, and how large the chunk of the first one is.
+    for (round, (records, size)) in
+        [(1, 1024), (15, 1024), (1, 2048), (16, 1024), (3, 2048), (1, 1024)].iter().enumerate()
+    {
+        for record in 0..*records {
+            if record % 2 == 0 {
+                send.push(message(126));
+            } else {
+                send.push_plain(&Message::new(vec![7; 126]));
+            }
+            if record == 0 {
+                assert_eq!(send.chunks.room() + 128, *size, "round {round}");
+            }
+        }
+        transmit(&mut send, usize::MAX);
+        let end = send.end();
+        report(&mut send, end, end).unwrap();
+        assert_eq!(send.allocated(), 0);
+    }
+}
+
+#[test]
+fn room_is_made_at_once_for_as_many_records_as_there_were_but_not_for_very_many() {
+    for (before, room) in [(10, 10), (3000, 2048)] {
+        let mut send = buffer((0..before).map(|_| message(0)));
+        transmit(&mut send, usize::MAX);
+        let end = send.end();
+        report(&mut send, end, end).unwrap();
+        send.push(message(0));
+        assert_eq!(send.ledger.allocated(), room * size_of::<u64>());
+    }
 }
 
 #[test]
@@ -125,6 +235,89 @@ fn the_smallest_room_is_a_step_forward() {
     let mut send = buffer([message(3), message(3)]);
     let steps: Vec<u64> = core::iter::from_fn(|| transmit(&mut send, 1)).map(|(offset, _)| offset).collect();
     assert_eq!(steps, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn what_finds_no_room_can_still_be_taken_back() {
+    let mut send = SendBuffer::new(11);
+    send.push_waiting(message(10), waiting(1));
+    send.push_waiting(message(10), waiting(2));
+    assert_eq!(transmit(&mut send, 1000), Some((0, 11)));
+    assert_eq!((send.cancel(SendId(1)), send.cancel(SendId(2)).is_some()), (None, true));
+}
+
+#[test]
+fn an_ask_can_be_taken_back_until_it_is_transmitted() {
+    let mut send = buffer([5, 6].map(|id| Outgoing::Ask(AskId(id), Message::new("?"))));
+    assert_eq!((send.cancel_ask(AskId(6)), send.cancel_ask(AskId(6))), (Some(Message::new("?")), None));
+    transmit(&mut send, 1000);
+    assert_eq!((send.cancel_ask(AskId(5)), send.messages()), (None, 1));
+}
+
+#[test]
+fn the_short_way_is_for_plain_messages_behind_nothing_that_waits() {
+    let plain = Message::new("text");
+    let mut send = buffer([]);
+    assert!(send.push_plain(&plain) && !send.push_plain(&plain.clone().with_name("name")));
+    assert_eq!(send, buffer([Outgoing::Message(plain.clone())]));
+    send.push_waiting(message(10), waiting(1));
+    assert!(!send.push_plain(&plain), "it would overtake");
+    let mut send = buffer([]);
+    send.finish();
+    assert!(!send.push_plain(&plain), "it would follow the end");
+    assert_eq!(send.messages(), 0);
+}
+
+/// Bytes as they stand in frames with a head of ten.
+#[derive(Default)]
+struct Framed(Vec<u8>);
+
+impl Outlet for Framed {
+    fn head(&self, _offset: u64) -> usize {
+        10
+    }
+
+    fn begin(&mut self, _offset: u64, _length: usize) {}
+
+    fn copy(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn share(&mut self, bytes: Bytes) {
+        self.copy(&bytes);
+    }
+}
+
+#[test]
+fn what_is_sent_again_was_sent_and_is_not_confirmed() {
+    let payload = |first: u8| Bytes::from_iter(first..first + 98);
+    let mut send = buffer([0, 100, 150].map(|first| Outgoing::Message(payload(first).into())));
+    let mut out = Framed::default();
+    assert_eq!(send.next_data(NOW, 260, &mut out, &mut |_, _| ()), Some((0, 200)), "a head takes ten");
+    assert_eq!(send.next_data(NOW, 60, &mut out, &mut |_, _| ()), Some((200, 50)));
+    let stream = out.0;
+    let mut resent = 0;
+    for (confirmed, range, max, expected) in [
+        (0, 0..50, 1000, Some(0..50)),
+        (0, 120..300, 1000, Some(120..250)),
+        (0, 10..50, 30, Some(10..30)),
+        (0, 10..50, 10, None),
+        (0, 250..300, 1000, None),
+        (100, 0..50, 1000, None),
+        (100, 50..120, 1000, Some(100..120)),
+        (100, 50..120, 15, Some(100..105)),
+    ] {
+        report(&mut send, 250, confirmed).unwrap();
+        let mut out = Framed::default();
+        assert_eq!(send.send_again(range.clone(), max, &mut out), expected, "{range:?} in {max}");
+        let expected = expected.unwrap_or(0..0);
+        assert_eq!(out.0, stream[expected.start as usize..expected.end as usize], "{range:?} in {max}");
+        resent += expected.end - expected.start;
+        assert_eq!(send.resent(), resent);
+    }
+    let mut out = Framed::default();
+    assert_eq!(send.next_data(NOW, 1000, &mut out, &mut |_, _| ()), Some((250, 50)), "it goes on where it was");
+    assert_eq!(out.0, payload(150)[48..]);
 }
 
 #[test]
@@ -235,6 +428,16 @@ fn what_may_have_been_sent_is_in_doubt() {
 }
 
 #[test]
+fn what_was_handed_back_is_behind_the_stream() {
+    let mut send = buffer([message(98), message(98)]);
+    transmit(&mut send, 150);
+    send.take_unconfirmed();
+    assert!(send.is_idle() && !send.has_data());
+    send.push(message(98));
+    assert_eq!((send.confirmed(), send.sent(), transmit(&mut send, 1000)), (200, 200, Some((200, 100))));
+}
+
+#[test]
 fn nothing_follows_the_end_and_it_is_finished_when_that_is_confirmed() {
     let mut send = buffer([message(10)]);
     send.finish();
@@ -268,4 +471,11 @@ fn times_move_to_another_clock() {
     assert_eq!((send.next_expiry(), send.expire(later)), (Some(moved), None));
     let retracted = send.retract_unsent();
     assert_eq!(retracted[0].1.as_ref().unwrap().expires, Some(moved));
+}
+
+#[test]
+fn buffers_are_equal_when_their_bytes_are() {
+    let buffer = |text: &'static str| buffer([Outgoing::Message(text.into())]);
+    assert_eq!(buffer("a"), buffer("a"));
+    assert_ne!(buffer("a"), buffer("b"));
 }

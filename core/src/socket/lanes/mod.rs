@@ -203,9 +203,7 @@ impl Lanes {
         let number = self.side.number(self.opened);
         let mut lane =
             Lane::new(Some(options.kind), self.limits, Config::LANE_WINDOW as u64, Window::START, self.durable);
-        if self.opened <= self.may_open && self.peer_window > 0 {
-            lane.grant(self.peer_window);
-        }
+        lane.grant(self.peer_window);
         lane.options = Some(Box::new(options.clone()));
         self.others.insert(number, lane);
         self.push(number, Outgoing::Open(Box::new(options)));
@@ -523,8 +521,6 @@ impl Lanes {
     fn remove(&mut self, number: u64) {
         let Some(mut lane) = self.others.remove(&number) else { return };
         self.expiring.remove(&number);
-        self.buffered -= lane.send.buffered();
-        self.messages -= lane.send.messages();
         self.resent_before += lane.send.resent();
         if self.side.other().nth(number).is_some() {
             self.allowed += 1;
@@ -540,3 +536,6 @@ impl Lanes {
         self.others.values_mut().for_each(|lane| lane.send.rebase(from, to));
     }
 }
+
+#[cfg(test)]
+mod tests;
