@@ -42,6 +42,8 @@ struct Door {
     until: Option<Time>,
     /// What was on it has ended.
     parted: Option<(Parted, Bytes)>,
+    /// The adapter was told that there is output, and has not found the link dry since.
+    flushing: bool,
 }
 
 /// Who is told again that it is over.
@@ -67,8 +69,8 @@ impl Doors {
     }
 
     /// Whether a socket of this open has ended while its cookie held.
-    pub(super) fn has_ended(&self, open_id: &[u8; 16]) -> bool {
-        self.ended.iter().any(|(_, ended)| ended == open_id)
+    pub(super) fn has_ended(&self, now: Time, open_id: &[u8; 16]) -> bool {
+        self.ended.iter().any(|(at, ended)| ended == open_id && now.since(*at) <= COOKIE_LIFETIME)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {
@@ -81,6 +83,18 @@ impl Doors {
             self.waiting.remove(&(until, link));
         }
         true
+    }
+
+    /// Whether the adapter is to be told that the link has output. A socket and the server itself may both have some.
+    pub(super) fn is_flush_new(&mut self, link: LinkId) -> bool {
+        self.doors.get_mut(&link).is_none_or(|door| !core::mem::replace(&mut door.flushing, true))
+    }
+
+    /// The adapter has found the link dry.
+    pub(super) fn on_dry(&mut self, link: LinkId) {
+        if let Some(door) = self.doors.get_mut(&link) {
+            door.flushing = false;
+        }
     }
 
     /// A socket or an open holds the link: it has no deadline of its own.
@@ -138,6 +152,7 @@ impl Server {
             proven: false,
             until: None,
             parted: None,
+            flushing: false,
         };
         self.doors.doors.insert(link, door);
         self.doors.wait(link, self.now + self.config.hello_timeout);
@@ -230,7 +245,8 @@ impl Server {
 
     /// Sends a datagram that no socket has made.
     fn say(&mut self, link: LinkId, datagram: Bytes) {
-        if self.table.say_farewell(link, datagram).is_none() {
+        self.table.say_farewell(link, datagram);
+        if self.doors.is_flush_new(link) {
             self.actions.push_back(LinkAction::Flush(link));
         }
     }

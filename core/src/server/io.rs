@@ -77,8 +77,11 @@ impl Server {
         if let Some(bytes) = self.table.take_farewell(link) {
             return Some(bytes.into());
         }
-        let (id, now) = (self.table.owner(link)?, self.now);
-        let transmit = self.table.transmit(id, &mut self.arena, now, link);
+        let (owner, now) = (self.table.owner(link), self.now);
+        let transmit = owner.and_then(|id| self.table.transmit(id, &mut self.arena, now, link));
+        if transmit.is_none() {
+            self.doors.on_dry(link);
+        }
         self.refresh();
         transmit
     }
@@ -127,6 +130,7 @@ impl Server {
         while let Some(action) = self.table.next_action(id, self.now) {
             match action {
                 LinkAction::HangUp(link) => self.part(link, id),
+                LinkAction::Flush(link) if !self.doors.is_flush_new(link) => {}
                 action => self.actions.push_back(action),
             }
         }
