@@ -144,6 +144,8 @@ impl<M: Machine> Contract<M> {
     /// Gives the machine a command. It runs on the twin as well, if there is one, and must answer the same.
     pub fn command<R: PartialEq + Debug>(&mut self, now: Time, command: impl Fn(&mut M) -> R) -> R {
         self.now = now;
+        // What a command has touched is looked at, also when nothing comes of it.
+        self.served.idle = 0;
         let answer = command(&mut self.machine);
         if let Some(twin) = &mut self.twin {
             let other = command(&mut twin.machine);
