@@ -250,7 +250,12 @@ impl<M: Machine> Contract<M> {
         let waits = self.machine.poll_timeout().is_some_and(|deadline| deadline.at <= now + LONGEST_WAIT);
         if !self.flushing.contains(&link) && !self.hung_up.contains(&link) && !waits {
             let sent = self.machine.clone().poll_transmit(now, link);
-            assert!(sent.is_none(), "{}: {link:?} had output and no Flush was told: {sent:?}", self.name);
+            let wakes = self.machine.poll_timeout();
+            assert!(
+                sent.is_none(),
+                "{}: {link:?} had output at {now:?} and no Flush was told, it wakes at {wakes:?}: {sent:?}",
+                self.name
+            );
         }
     }
 
