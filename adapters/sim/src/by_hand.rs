@@ -16,6 +16,15 @@ const MAC: u64 = 10;
 const CODE: u64 = 11;
 const ADDRESS: u64 = 14;
 
+/// A datagram of the short form with these frames (PROTOCOL.md §14.1).
+pub fn datagram(connection_id: [u8; 8], number: u64, frames: &[u8]) -> Vec<u8> {
+    let body = [&[0][..], &connection_id, &varint(number), frames].concat();
+    let checksum = !body.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+    });
+    [body, checksum.to_le_bytes().to_vec()].concat()
+}
+
 /// A number in LEB128.
 pub fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -37,6 +37,9 @@ pub struct Conditions {
     pub decision: RangeInclusive<Duration>,
     /// How late a machine is woken.
     pub lateness: RangeInclusive<Duration>,
+    /// In how many of 100 cases a client dials from the address that its last datagram link had, so that the server takes the
+    /// new link for the old one; else, and for streams always, from one that nobody had before.
+    pub same_address: u64,
     /// In how many of 100 cases a machine's output waits for the next wake-up instead of being taken at once, so that
     /// several inputs come between two rounds of polling.
     pub laziness: u64,
@@ -116,6 +119,7 @@ impl Default for Conditions {
             age: None,
             decision: Duration::ZERO..=Duration::ZERO,
             lateness: Duration::ZERO..=Duration::ZERO,
+            same_address: 0,
             laziness: 0,
         }
     }
@@ -143,7 +147,17 @@ impl Conditions {
             age: None,
             decision: micros(0)..=micros(*rng.pick(&[0, 10_000, 300_000])),
             lateness: micros(0)..=micros(*rng.pick(&[0, 0, 50, 5_000])),
+            same_address: 0,
             laziness: *rng.pick(&[0, 0, 30, 80]),
+        }
+    }
+
+    /// Like [`Conditions::rough`], with datagram links.
+    pub fn rough_datagrams(rng: &mut Rng) -> Conditions {
+        Conditions {
+            kind: LinkKind::Datagram { mtu: *rng.pick(&[1200, 1201, 1400, 9000]) },
+            same_address: *rng.pick(&[0, 30, 100]),
+            ..Conditions::rough(rng)
         }
     }
 }

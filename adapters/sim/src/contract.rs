@@ -144,6 +144,8 @@ impl<M: Machine> Contract<M> {
     /// Gives the machine a command. It runs on the twin as well, if there is one, and must answer the same.
     pub fn command<R: PartialEq + Debug>(&mut self, now: Time, command: impl Fn(&mut M) -> R) -> R {
         self.now = now;
+        // What a command has touched is looked at, also when nothing comes of it.
+        self.served.idle = 0;
         let answer = command(&mut self.machine);
         if let Some(twin) = &mut self.twin {
             let other = command(&mut twin.machine);
@@ -248,7 +250,12 @@ impl<M: Machine> Contract<M> {
         let waits = self.machine.poll_timeout().is_some_and(|deadline| deadline.at <= now + LONGEST_WAIT);
         if !self.flushing.contains(&link) && !self.hung_up.contains(&link) && !waits {
             let sent = self.machine.clone().poll_transmit(now, link);
-            assert!(sent.is_none(), "{}: {link:?} had output and no Flush was told: {sent:?}", self.name);
+            let wakes = self.machine.poll_timeout();
+            assert!(
+                sent.is_none(),
+                "{}: {link:?} had output at {now:?} and no Flush was told, it wakes at {wakes:?}: {sent:?}",
+                self.name
+            );
         }
     }
 

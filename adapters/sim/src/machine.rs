@@ -14,6 +14,8 @@ use steadfast::{
 pub enum Input {
     /// `handle_link_up`
     LinkUp(LinkId, LinkKind),
+    /// `handle_link_from`, with a number as the address; to a socket `handle_link_up`.
+    LinkFrom(LinkId, LinkKind, u64),
     /// `handle_link_down`
     LinkDown(LinkId),
     /// `handle_bytes`
@@ -62,7 +64,7 @@ impl Machine for Socket {
 
     fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::LinkUp(link, kind) => self.handle_link_up(now, link, kind),
+            Input::LinkUp(link, kind) | Input::LinkFrom(link, kind, _) => self.handle_link_up(now, link, kind),
             Input::LinkDown(link) => self.handle_link_down(now, link),
             Input::Bytes(link, bytes) => self.handle_bytes(now, link, bytes),
             Input::DialFailed(reason) => self.handle_dial_failed(now, reason),
@@ -116,6 +118,7 @@ impl Machine for Server {
     fn handle(&mut self, now: Time, input: Input) {
         match input {
             Input::LinkUp(link, kind) => self.handle_link_up(now, link, kind),
+            Input::LinkFrom(link, kind, address) => self.handle_link_from(now, link, kind, &address.to_le_bytes()),
             Input::LinkDown(link) => self.handle_link_down(now, link),
             Input::Bytes(link, bytes) => self.handle_bytes(now, link, bytes),
             Input::DialFailed(_) | Input::Restart(_) => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use steadfast::{Config, Congestion, LinkKind, Server, ServerConfig, Socket};
-use steadfast_sim::model::{Replay, Schedule, seeds};
+use steadfast_sim::model::{Links, Replay, Schedule, seeds};
 use steadfast_sim::net::Loss;
 use steadfast_sim::{ADDRESS, Rigour, Wires, World, datagram_bound, memory_bound};
 
@@ -42,16 +42,17 @@ fn bound_of_server(server: &Server) -> usize {
 /// One test function: what another one allocated meanwhile would be counted.
 #[test]
 fn memory_stays_within_the_bound_of_the_configuration() {
-    schedules_stopped_anywhere();
+    schedules_stopped_anywhere(Links::Streams, 400);
+    schedules_stopped_anywhere(Links::Datagrams, 100);
     tiny_messages_in_large_buffers_that_nobody_reads();
     datagrams_that_are_lost();
     an_idle_session_is_small();
 }
 
-fn schedules_stopped_anywhere() {
-    for seed in seeds(400) {
+fn schedules_stopped_anywhere(links: Links, count: u64) {
+    for seed in seeds(count) {
         let _replay = Replay::new("memory", seed);
-        let mut schedule = Schedule::new(seed);
+        let mut schedule = Schedule::new(seed, links);
         for _ in 0..seed % 97 {
             schedule.step();
         }

@@ -69,8 +69,8 @@ impl Doors {
     }
 
     /// Whether a socket of this open has ended while its cookie held.
-    pub(super) fn has_ended(&self, open_id: &[u8; 16]) -> bool {
-        self.ended.iter().any(|(_, ended)| ended == open_id)
+    pub(super) fn has_ended(&self, now: Time, open_id: &[u8; 16]) -> bool {
+        self.ended.iter().any(|(at, ended)| ended == open_id && now.since(*at) <= COOKIE_LIFETIME)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Time> {

@@ -184,7 +184,7 @@ impl Server {
                 HelloKind::Open { open_id, params } => match &bearer {
                     Bearer::Datagrams(arrival) if arrival.id != open_id => {}
                     Bearer::Datagrams(arrival) if !arrival.proven => self.say_cookie(link, &open_id),
-                    Bearer::Datagrams(_) if self.doors.has_ended(&open_id) => {}
+                    Bearer::Datagrams(_) if self.doors.has_ended(self.now, &open_id) => {}
                     _ => self.hear_open(link, bearer, nonce, auth, open_id, params),
                 },
                 HelloKind::Resume { session, epoch, lanes, mac } => {

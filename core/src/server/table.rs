@@ -169,9 +169,9 @@ impl Table {
         self.sockets.get_mut(&id)?.slot.awake()?.take_farewell(link)
     }
 
-    /// The last bytes of a link; answers those that they take the place of.
-    pub(super) fn say_farewell(&mut self, link: LinkId, bytes: Bytes) -> Option<Bytes> {
-        self.farewells.insert(link, bytes)
+    /// The last bytes of a link, in the place of those before.
+    pub(super) fn say_farewell(&mut self, link: LinkId, bytes: Bytes) {
+        self.farewells.insert(link, bytes);
     }
 
     pub(super) fn take_farewell(&mut self, link: LinkId) -> Option<Bytes> {

@@ -6,7 +6,9 @@ mod world;
 
 use std::time::Duration;
 
-use steadfast::{CloseReason, Config, Event, LaneId, LaneOptions, Message, Profile, Received, ServerConfig, State};
+use steadfast::{
+    CloseReason, Config, Event, LaneId, LaneOptions, LinkId, Message, Profile, Received, ServerConfig, State,
+};
 
 use world::{CALM, Conditions, Datagram, World};
 
@@ -258,6 +260,17 @@ fn the_last_word_of_the_server_is_repeated_to_who_missed_it() {
     world.conditions.loss = 0;
     assert!(world.run_until(3 * SECOND, |world| World::closed(&world.client_events).is_some()));
     assert!(World::closed(&world.client_events).unwrap().clean);
+}
+
+#[test]
+fn a_paced_packet_is_not_forgotten_when_its_time_comes_with_another_call() {
+    let mut world = connected(30);
+    world.client.send(world.now, LaneId::MAIN, Message::new(vec![7; 200_000])).unwrap();
+    world.drain();
+    let paced = world.client.poll_timeout().unwrap().at;
+    assert!(paced < world.now + Duration::from_millis(5));
+    assert!(world.client.poll_transmit(paced, LinkId(u64::MAX)).is_none(), "of no link at all");
+    assert!(world.client.poll_timeout().unwrap().at <= paced);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod ledger;
 mod peace;
 mod schedule;
 mod stream;
+mod way;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,6 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use schedule::{Outcome, Schedule};
+pub use way::Links;
 
 /// After how many failures no more schedules are run.
 const ENOUGH: usize = 8;
@@ -58,12 +60,12 @@ impl Drop for Replay<'_> {
     }
 }
 
-/// Runs the schedules of [`seeds`] on all processors, each through `body`, and adds up what they did. A single one is run
+/// Runs the schedules of [`seeds`] over such links on all processors, each through `body`, and adds up what they did. A single one is run
 /// loudly. `test` is the name of the test binary, for [`Replay`].
 ///
 /// # Panics
 /// As the first schedule that failed, when all were run or a few have failed.
-pub fn run_many(test: &str, count: u64, body: impl Fn(Schedule) -> Outcome + Sync) -> Outcome {
+pub fn run_many(test: &str, links: Links, count: u64, body: impl Fn(Schedule) -> Outcome + Sync) -> Outcome {
     let seeds = seeds(count);
     let is_loud = seeds.end - seeds.start == 1;
     let next = AtomicU64::new(seeds.start);
@@ -71,7 +73,7 @@ pub fn run_many(test: &str, count: u64, body: impl Fn(Schedule) -> Outcome + Syn
     let failures = Mutex::new(Vec::new());
     let run = |seed| {
         let _replay = Replay::new(test, seed);
-        let mut schedule = Schedule::new(seed);
+        let mut schedule = Schedule::new(seed, links);
         if is_loud {
             schedule.be_loud();
         }

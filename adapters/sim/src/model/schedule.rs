@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use steadfast::{CloseReason, Config, OnLoss, ServerConfig};
+use steadfast::{CloseReason, Config, Congestion, OnLoss, Profile, ServerConfig};
 
-use crate::conditions::{Break, Conditions};
+use crate::conditions::Break;
 use crate::contract::Rigour;
 use crate::model::app::App;
 use crate::model::ledger::Ledger;
+use crate::model::way::{Links, Way};
 use crate::rng::Rng;
 use crate::world::{ADDRESS, End, ServerIx, World};
 
@@ -22,6 +23,7 @@ pub struct Schedule {
     pub(super) server: ServerIx,
     pub(super) server_config: ServerConfig,
     client_config: Config,
+    way: Way,
     steps_left: u64,
     saved: Option<Saved>,
 }
@@ -51,27 +53,35 @@ pub struct Outcome {
 }
 
 impl Schedule {
-    /// The schedule of a seed.
-    pub fn new(seed: u64) -> Schedule {
-        Schedule::with(seed, |_| ())
+    /// The schedule of a seed, over links of this kind.
+    pub fn new(seed: u64, links: Links) -> Schedule {
+        Schedule::with(seed, links, |_| ())
     }
 
     /// The schedule of a seed, with another configuration of the server.
-    pub fn with(seed: u64, change: impl Fn(&mut ServerConfig)) -> Schedule {
+    pub fn with(seed: u64, links: Links, change: impl Fn(&mut ServerConfig)) -> Schedule {
         let mut rng = Rng::new(seed);
         let mut world = World::new(rng.u64());
         world.rigour = Rigour { twins: rng.percent(60), noise: rng.percent(50) };
-        world.conditions = Conditions::rough(&mut rng);
-        let client_config = random_config(&mut rng);
+        let mut way = Way::new(links);
+        way.worsen(&mut world, &mut rng);
+        let mut client_config = random_config(&mut rng);
         let mut server_config = ServerConfig::default();
         server_config.socket = client_config.clone();
         server_config.socket.retention = Duration::from_millis(rng.number(500..=20_000));
+        if links != Links::Streams {
+            // Each side may do as it likes.
+            server_config.socket.durable = rng.one_in(6);
+            client_config.durable = rng.one_in(8);
+            vary_datagrams(&mut client_config, &mut rng);
+            vary_datagrams(&mut server_config.socket, &mut rng);
+        }
         change(&mut server_config);
         let server = world.serve(ADDRESS, server_config.clone());
         let steps_left = rng.number(5..=150);
         let (ledger, apps) = (Ledger::default(), BTreeMap::new());
         let mut schedule =
-            Schedule { world, ledger, apps, rng, server, server_config, client_config, steps_left, saved: None };
+            Schedule { world, ledger, apps, rng, server, server_config, client_config, way, steps_left, saved: None };
         for _ in 0..*schedule.rng.pick(&[1, 1, 1, 2, 3]) {
             schedule.add_client();
         }
@@ -100,11 +110,14 @@ impl Schedule {
             return false;
         }
         self.steps_left -= 1;
+        if self.way.links != Links::Streams && self.rng.one_in(10) {
+            self.way.trouble(&mut self.world, &mut self.rng);
+        }
         match self.rng.below(100) {
             0..=59 => self.act(),
             60..=79 => self.read(),
             80..=87 => self.break_a_link(),
-            88..=89 => self.world.conditions = Conditions::rough(&mut self.rng),
+            88..=89 => self.way.worsen(&mut self.world, &mut self.rng),
             90..=91 => self.suspend(),
             92..=95 => self.restart_a_client(),
             96 if self.rng.one_in(2) => self.restart_the_server(),
@@ -113,9 +126,23 @@ impl Schedule {
             98 if self.apps.len() < 8 => self.add_client(),
             _ => {}
         }
+        self.commit(30);
         self.pass_time();
         self.hear();
         true
+    }
+
+    /// Of the durable sockets so many in 100 may let go of what they have done.
+    pub(super) fn commit(&mut self, percent: u64) {
+        if !(self.client_config.durable || self.server_config.socket.durable) {
+            return;
+        }
+        for end in self.world.server_ends().into_iter().chain(self.world.client_ends()) {
+            if self.world.socket(end).config().durable && self.rng.percent(percent) {
+                let stage = self.world.with(end, |socket, now| socket.stage(now));
+                self.world.with(end, |socket, now| socket.commit(now, stage));
+            }
+        }
     }
 
     /// The world, to look at its machines when the schedule is cut off here.
@@ -133,7 +160,9 @@ impl Schedule {
         match self.rng.below(8) {
             0 => {}
             1..=5 => {
-                for _ in 0..self.rng.below(60) {
+                // A datagram takes a step for each node of its way.
+                let most = if self.way.links == Links::Streams { 60 } else { 300 };
+                for _ in 0..self.rng.below(most) {
                     self.world.step();
                 }
             }
@@ -282,6 +311,17 @@ impl Schedule {
             app.closes(&self.world, &mut self.ledger);
             self.apps.insert(app.end, app);
         }
+    }
+}
+
+/// How a side uses datagram links.
+fn vary_datagrams(config: &mut Config, rng: &mut Rng) {
+    if rng.one_in(3) {
+        let most = *rng.pick(&[3_000, 60_000, 1 << 20]);
+        config.congestion = Congestion::FixedWindow { bytes: rng.size(2_400..=most) };
+    }
+    if rng.one_in(2) {
+        config.profile = Profile::Interactive { redundancy: *rng.pick(&[1, 100, 200, 1_000]) };
     }
 }
 

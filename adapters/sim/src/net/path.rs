@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::net::{Bottleneck, BurstLoss, Carriage, Corrupt, Delay, Duplicate, Loss, Mtu, Network, NodeId, Reorder};
+use crate::rng::Rng;
 
 /// One direction of a way through the network: what it is like, to be made into nodes. By default it does nothing.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -71,6 +72,28 @@ impl Path {
         match self.bottleneck {
             Some((0, _)) => Err(PathError { what: "rate", problem: "is 0 bytes a second".into() }),
             _ => Ok(()),
+        }
+    }
+
+    /// A way of the generator's choice, for datagrams: any composition of all that it can have, also of nothing.
+    pub fn rough(rng: &mut Rng) -> Path {
+        let micros = Duration::from_micros;
+        let share = |rng: &mut Rng, percent, most| match rng.percent(percent) {
+            true => rng.number(1..=most) as f64 / 1000.0,
+            false => 0.0,
+        };
+        Path {
+            delay: micros(*rng.pick(&[0, 0, 1_000, 30_000, 150_000])),
+            jitter: micros(*rng.pick(&[0, 0, 500, 20_000])),
+            bottleneck: rng
+                .percent(30)
+                .then(|| (*rng.pick(&[30_000, 300_000, 5_000_000]), *rng.pick(&[3_000, 30_000, 500_000]))),
+            mtu: rng.percent(10).then(|| rng.size(1_200..=9_000)),
+            loss: share(rng, 40, 300),
+            burst_loss: share(rng, 25, 200),
+            reorder: (share(rng, 30, 300), micros(*rng.pick(&[1_000, 10_000, 100_000]))),
+            duplicate: share(rng, 30, 200),
+            corrupt: share(rng, 20, 100),
         }
     }
 

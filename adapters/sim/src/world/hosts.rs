@@ -109,6 +109,7 @@ impl World {
     /// No link of the host has output of which the machine has not told.
     pub(super) fn check_quiet(&self, host: HostId) {
         for link in self.links_of(host) {
+            let link = self.links[&link].names[host.side() as usize];
             match host {
                 HostId::Client(client) => self.clients[client].contract.check_quiet(self.now, link),
                 HostId::Server(server) => {

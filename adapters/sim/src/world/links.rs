@@ -20,20 +20,26 @@ pub(super) struct Link {
     /// `None`: the test itself plays the client.
     pub(super) client: Option<usize>,
     pub(super) server: ServerIx,
+    /// The address that was dialled, if one was.
+    pub(super) to: Option<Arc<str>>,
     /// The dial that it answers.
-    dial: u64,
-    kind: LinkKind,
-    ends: [LinkEnd; 2],
+    pub(super) dial: u64,
+    pub(super) kind: LinkKind,
+    /// What the machines call it.
+    pub(super) names: [LinkId; 2],
+    /// Where its client's datagrams come from.
+    pub(super) from: u64,
+    pub(super) ends: [LinkEnd; 2],
     /// By the side that reads.
-    ways: [Way; 2],
+    pub(super) ways: [Way; 2],
     /// How many more bytes it carries, and how it breaks then.
-    life: Option<(u64, Break)>,
+    pub(super) life: Option<(u64, Break)>,
 }
 
 /// One direction of a link.
 #[derive(Debug)]
-struct Way {
-    pipe: Pipe,
+pub(super) struct Way {
+    pub(super) pipe: Pipe,
     /// The node by which the conditions act.
     access: NodeId,
     path: Arc<[NodeId]>,
@@ -58,7 +64,7 @@ impl Wires {
     }
 }
 
-fn carriage(kind: LinkKind) -> Carriage {
+pub(super) fn carriage(kind: LinkKind) -> Carriage {
     match kind {
         LinkKind::Stream => Carriage::Segment,
         _ => Carriage::Datagram,
@@ -76,7 +82,7 @@ fn direction(flow: FlowId) -> (LinkId, Side) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum LinkEnd {
+pub(super) enum LinkEnd {
     /// The machine has not heard of it.
     Coming,
     Up,
@@ -85,7 +91,7 @@ enum LinkEnd {
 }
 
 impl Link {
-    fn host(&self, side: Side) -> Option<HostId> {
+    pub(super) fn host(&self, side: Side) -> Option<HostId> {
         match side {
             Side::Client => self.client.map(HostId::Client),
             Side::Server => Some(HostId::Server(self.server)),
@@ -94,6 +100,11 @@ impl Link {
 
     pub(super) fn is_up(&self) -> bool {
         self.ends == [LinkEnd::Up; 2]
+    }
+
+    /// Whether its client is gone and no datagram of it has ever come to the server.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.ends == [LinkEnd::Down, LinkEnd::Coming]
     }
 }
 
@@ -138,7 +149,7 @@ impl World {
     }
 
     /// Lays the way of a link anew.
-    fn lay(&mut self, id: LinkId) {
+    pub(super) fn lay(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let wires = self.wires.get(&link.client).or_else(|| self.wires.get(&None));
         for reader in Side::BOTH {
@@ -148,9 +159,16 @@ impl World {
         }
     }
 
-    /// Whether a link carries bytes in both directions.
+    /// Whether a link carries bytes in both directions, and the server does not still write to a former address of its client's.
     pub fn is_working(&self, link: LinkId) -> bool {
-        self.links.get(&link).is_some_and(|link| link.is_up() && link.ways.iter().all(|way| way.pipe.is_open()))
+        let Some(link) = self.links.get(&link) else { return false };
+        let is_former = |other: &&Link| {
+            other.names[Side::Client as usize] == link.names[Side::Client as usize]
+                && other.names[Side::Server as usize] != link.names[Side::Server as usize]
+                && other.ends[Side::Server as usize] == LinkEnd::Up
+        };
+        let is_open = link.is_up() && link.ways.iter().all(|way| way.pipe.is_open());
+        is_open && self.links.values().find(is_former).is_none()
     }
 
     /// Breaks a link. Of the bytes under way a random first part still arrives.
@@ -172,7 +190,7 @@ impl World {
 
     /// A link to a server on which the test itself plays the client: with [`World::inject`] and [`World::tape`].
     pub fn raw_link(&mut self, server: ServerIx) -> LinkId {
-        let link = self.new_link(None, server, 0);
+        let link = self.new_link(None, server, None, 0);
         self.links.get_mut(&link).expect("a new link").ends[Side::Client as usize] = LinkEnd::Up;
         self.expect_server(link);
         link
@@ -200,24 +218,30 @@ impl World {
 
     /// The link on which this client's machine, or this server's, was last told of a link that is still up.
     pub(super) fn links_of(&self, host: HostId) -> impl Iterator<Item = LinkId> + '_ {
-        let side = if matches!(host, HostId::Client(_)) { Side::Client } else { Side::Server };
+        let side = host.side();
         let of_host = move |link: &Link| link.host(side) == Some(host) && link.ends[side as usize] == LinkEnd::Up;
         self.links.iter().filter(move |(_, link)| of_host(link)).map(|(id, _)| *id)
     }
 
-    fn new_link(&mut self, client: Option<usize>, server: ServerIx, dial: u64) -> LinkId {
-        let id = LinkId(self.next_link);
-        self.next_link += 1;
-        let life = self.conditions.life.clone().map(|(bytes, ways)| (self.rng.number(bytes), *self.rng.pick(&ways)));
+    fn new_link(&mut self, client: Option<usize>, server: ServerIx, to: Option<Arc<str>>, dial: u64) -> LinkId {
+        let id = self.new_name();
+        let life = self.new_life();
         let (kind, ends) = (self.conditions.kind, [LinkEnd::Coming; 2]);
-        let ways = Side::BOTH.map(|_| {
+        let ways = self.new_ways(kind);
+        let link = Link { client, server, to, dial, kind, names: [id; 2], from: id.0, ends, ways, life };
+        self.enter(id, link);
+        id
+    }
+
+    pub(super) fn new_life(&mut self) -> Option<(u64, Break)> {
+        self.conditions.life.clone().map(|(bytes, ways)| (self.rng.number(bytes), *self.rng.pick(&ways)))
+    }
+
+    pub(super) fn new_ways(&mut self, kind: LinkKind) -> [Way; 2] {
+        Side::BOTH.map(|_| {
             let access = self.network.add(Access::new());
             Way { pipe: Pipe::new(carriage(kind)), access, path: [access].into() }
-        });
-        self.dialled.extend(client.map(|client| (id, client)));
-        self.links.insert(id, Link { client, server, dial, kind, ends, ways, life });
-        self.lay(id);
-        id
+        })
     }
 
     pub(super) fn dial(&mut self, client: usize, address: &str) {
@@ -237,7 +261,8 @@ impl World {
         match (dialling, server) {
             (Dialling::Silent, _) => {}
             (Dialling::Works | Dialling::Fails(_), Some(server)) => {
-                let link = self.new_link(Some(client), server, dial);
+                let link = self.link_from_a_former_address(client, address, dial);
+                let link = link.unwrap_or_else(|| self.new_link(Some(client), server, Some(address.into()), dial));
                 let is_stream = self.conditions.kind == LinkKind::Stream;
                 self.plan(if is_stream { at } else { self.now }, Happening::LinkUp(link, Side::Client));
                 self.expect_server(link);
@@ -269,11 +294,14 @@ impl World {
         }
         link.ends[side as usize] = LinkEnd::Up;
         self.observers.note(self.now, || Happened::Up(id, side));
-        let (kind, is_up) = (link.kind, link.is_up());
+        let (kind, name, from, is_up) = (link.kind, link.names[side as usize], link.from, link.is_up());
         if is_up {
             self.age(id);
         }
-        self.input(host, Input::LinkUp(id, kind));
+        self.input(
+            host,
+            if kind == LinkKind::Stream { Input::LinkUp(name, kind) } else { Input::LinkFrom(name, kind, from) },
+        );
         // What came before the machine had the link.
         self.plan(self.now, Happening::Arrival(id, side));
     }
@@ -292,14 +320,16 @@ impl World {
     }
 
     /// Carries output of a machine while the link can be written to. True when something came of it.
-    pub(super) fn pump(&mut self, host: HostId, id: LinkId) -> bool {
-        let reader = if matches!(host, HostId::Client(_)) { Side::Server } else { Side::Client };
-        let is_closing = self.closing(host).is_some_and(|closing| closing.contains(&id));
+    pub(super) fn pump(&mut self, host: HostId, name: LinkId) -> bool {
+        let reader = host.side().other();
+        let is_closing = self.closing(host).is_some_and(|closing| closing.contains(&name));
         let mut is_busy = false;
         loop {
-            let way = self.links.get(&id).map(|link| &link.ways[reader as usize]);
-            let is_lost = way.is_none_or(|way| is_closing && !way.pipe.is_open());
-            if let Some(way) = way.filter(|_| !is_lost) {
+            let link = self.named(host.side(), name).and_then(|id| Some((id, self.links.get(&id)?)));
+            let link = link.filter(|(_, link)| !is_closing || link.ways[reader as usize].pipe.is_open());
+            let mut output = None;
+            if let Some((id, link)) = link {
+                let way = &link.ways[reader as usize];
                 if !way.pipe.is_writable(self.conditions.room) {
                     return is_busy;
                 }
@@ -307,13 +337,16 @@ impl World {
                     self.waiting.insert((id, reader));
                     return is_busy;
                 }
+                output = self.poll_transmit(host, name).map(|bytes| (id, bytes));
             }
-            match if is_lost { None } else { self.poll_transmit(host, id) } {
-                Some(bytes) => self.carry(id, reader, bytes),
+            match output {
+                Some((id, bytes)) => self.carry(id, reader, bytes),
                 None => {
                     if is_closing {
-                        self.let_go(id, reader.other());
-                        self.closing(host).expect("a living host").retain(|closing| *closing != id);
+                        if let Some(id) = self.named(host.side(), name) {
+                            self.let_go(id, reader.other());
+                        }
+                        self.closing(host).expect("a living host").retain(|closing| *closing != name);
                     }
                     return is_busy || is_closing;
                 }
@@ -322,11 +355,11 @@ impl World {
         }
     }
 
-    pub(super) fn hang_up(&mut self, host: HostId, link: LinkId) {
+    pub(super) fn hang_up(&mut self, host: HostId, name: LinkId) {
         if let Some(closing) = self.closing(host) {
-            closing.push(link);
+            closing.push(name);
         }
-        self.pump(host, link);
+        self.pump(host, name);
     }
 
     /// This side has closed the link: the other one sees the end after all that was written.
@@ -340,9 +373,13 @@ impl World {
         self.forget_if_over(id);
     }
 
-    /// Like [`World::let_go`], in the way of a process that dies.
+    /// Like [`World::let_go`], in the way of a process that dies. A client's datagrams go on to the server's address, if
+    /// nobody tells it.
     pub(super) fn drop_end(&mut self, id: LinkId, side: Side, how: Break) {
-        self.break_link(id, how);
+        let is_datagram = self.links.get(&id).is_some_and(|link| link.kind != LinkKind::Stream);
+        if side == Side::Client || how.is_told(Side::Client) || !is_datagram {
+            self.break_link(id, how);
+        }
         self.end(id, side);
         self.forget_if_over(id);
     }
@@ -427,6 +464,9 @@ impl World {
     fn land(&mut self, packet: Packet) {
         let (id, reader) = direction(packet.flow);
         let (number, is_changed) = (packet.id, packet.is_changed);
+        if reader == Side::Server {
+            self.find_server(id);
+        }
         let link = self.links.get_mut(&id).filter(|link| link.ends[reader as usize] != LinkEnd::Down);
         let heard = link.is_some_and(|link| link.ways[reader as usize].pipe.land(packet));
         self.observers.note(self.now, || match heard {
@@ -466,14 +506,14 @@ impl World {
     }
 
     /// Marks an end as down.
-    fn end(&mut self, id: LinkId, side: Side) {
+    pub(super) fn end(&mut self, id: LinkId, side: Side) {
         if let Some(link) = self.links.get_mut(&id) {
             link.ends[side as usize] = LinkEnd::Down;
             self.observers.note(self.now, || Happened::Down(id, side));
         }
     }
 
-    fn break_pipe(&mut self, id: LinkId, reader: Side, keep: usize, how: Break) {
+    pub(super) fn break_pipe(&mut self, id: LinkId, reader: Side, keep: usize, how: Break) {
         let notice = how.is_told(reader).then(|| self.rng.duration(&self.conditions.latency));
         if let Some(link) = self.links.get_mut(&id) {
             link.ways[reader as usize].pipe.break_off(self.now, keep, notice);
@@ -496,16 +536,17 @@ impl World {
                 return;
             };
             let host = link.host(side).filter(|_| link.ends[side as usize] == LinkEnd::Up);
+            let name = link.names[side as usize];
             match (link.ways[side as usize].pipe.read(now), host) {
                 (Some(Arrival::Piece(bytes)), Some(host)) => {
-                    self.input(host, Input::Bytes(id, RecvBytes::from(bytes)));
+                    self.input(host, Input::Bytes(name, RecvBytes::from(bytes)));
                     has_read = true;
                 }
                 (Some(Arrival::Piece(_)), None) => has_read = true,
                 (Some(Arrival::End), host) => {
                     self.end(id, side);
                     if let Some(host) = host {
-                        self.input(host, Input::LinkDown(id));
+                        self.input(host, Input::LinkDown(name));
                     }
                 }
                 (None, _) => break,
@@ -519,10 +560,16 @@ impl World {
         self.forget_if_over(id);
     }
 
-    fn forget_if_over(&mut self, id: LinkId) {
+    pub(super) fn forget_if_over(&mut self, id: LinkId) {
         if self.links.get(&id).is_some_and(|link| link.ends == [LinkEnd::Down; 2]) {
-            let link = self.links.remove(&id);
-            link.into_iter().flat_map(|link| link.ways).for_each(|way| self.network.remove(way.access));
+            let Some(link) = self.links.remove(&id) else { return };
+            for side in Side::BOTH {
+                let name = (side, link.names[side as usize]);
+                if self.names.get(&name) == Some(&id) {
+                    self.names.remove(&name);
+                }
+            }
+            link.ways.into_iter().for_each(|way| self.network.remove(way.access));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The simulated world: machines, links between them, and a clock that jumps.
 
 mod access;
+mod addresses;
 pub(crate) mod ends;
 mod hosts;
 mod links;
@@ -63,6 +64,15 @@ enum HostId {
     Client(usize),
 }
 
+impl HostId {
+    fn side(self) -> Side {
+        match self {
+            HostId::Client(_) => Side::Client,
+            HostId::Server(_) => Side::Server,
+        }
+    }
+}
+
 /// What will happen by itself.
 #[derive(Debug)]
 enum Happening {
@@ -95,12 +105,14 @@ pub struct World {
     listening: BTreeMap<Arc<str>, ServerIx>,
     network: Network,
     links: BTreeMap<LinkId, Link>,
+    /// Which link a machine of this side means by a name.
+    names: BTreeMap<(Side, LinkId), LinkId>,
     /// By client, and for all others.
     wires: BTreeMap<Option<usize>, Wires>,
     /// Directions on which a machine would write and a queue has no room.
     waiting: BTreeSet<(LinkId, Side)>,
     next_link: u64,
-    /// Which client made a link, also of links that are over.
+    /// Which client made a link, by the name that the server knows, also of links that are over.
     dialled: BTreeMap<LinkId, usize>,
     observers: Observers,
     /// Ends that have events, or had, for an application.
@@ -151,6 +163,7 @@ impl World {
             // A chance of its own: what passes the nodes does not move what the world draws.
             network: Network::new(!seed),
             links: BTreeMap::new(),
+            names: BTreeMap::new(),
             wires: BTreeMap::new(),
             waiting: BTreeSet::new(),
             next_link: 1,
@@ -286,7 +299,7 @@ impl World {
                 text += &format!("  {:?} {:?}\n", socket.state(), socket.stats());
             }
         }
-        for (id, link) in &self.links {
+        for (id, link) in self.links.iter().filter(|(_, link)| !link.is_unheard()) {
             text += &format!("{id:?}: {link:?}\n");
         }
         text

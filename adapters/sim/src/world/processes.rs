@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use steadfast::{Config, LinkId, Server, ServerConfig, ServerEvent, Snapshot, Socket, SocketId};
 
-use crate::conditions::{Break, Side};
+use crate::conditions::Break;
 use crate::contract::Contract;
 use crate::machine::{Input, freeze, thaw};
 use crate::world::hosts::{Admission, ClientHost, ServerHost};
@@ -193,7 +193,7 @@ impl World {
     }
 
     fn end_links(&mut self, host: HostId, how: Break) {
-        let side = if matches!(host, HostId::Client(_)) { Side::Client } else { Side::Server };
+        let side = host.side();
         if let Some(closing) = self.closing(host) {
             closing.clear();
         }

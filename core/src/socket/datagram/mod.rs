@@ -275,11 +275,12 @@ impl DatagramLink {
         [hello, self.global(self.recovery.poll_timeout()), ack]
     }
 
-    /// When the path takes the next packet, if it does not now.
+    /// When the path takes the next packet: now, if it does already.
     pub(super) fn paced_until(&self, now: Time) -> Option<Time> {
         match self.recovery.permit(self.local(now)) {
             Permit::At(at) => self.global(at),
-            Permit::Now | Permit::Blocked => None,
+            Permit::Now => Some(now),
+            Permit::Blocked => None,
         }
     }
 

@@ -194,12 +194,15 @@ impl Socket {
         }
     }
 
-    /// When the datagram link wants something done, and when its path takes the next packet if one waits.
+    /// When the datagram link wants something done, and when its path takes the next packet if one waits of which the adapter was
+    /// not told: its time may come with a call that has nothing to do with it.
     pub(in super::super) fn datagram_deadlines(&self) -> ([Option<Time>; 3], Option<Time>) {
         let Some(link) = &self.link else { return ([None; 3], None) };
         let Some(datagram) = &link.datagram else { return ([None; 3], None) };
-        let waits = self.has_datagram_content(link, datagram);
-        (datagram.deadlines(), waits.then(|| datagram.paced_until(self.now)).flatten())
+        let may_leave = self.gate.is_open(link.gate) && datagram.room() > 0;
+        let waits = may_leave && self.has_datagram_content(link, datagram);
+        let paced = waits.then(|| datagram.paced_until(self.now)).flatten();
+        (datagram.deadlines(), paced.filter(|at| *at > self.now || !link.flush_told))
     }
 
     /// The round trip of the present datagram link, for the first HELLO on the next one.
