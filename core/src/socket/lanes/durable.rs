@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::lane::Covered;
-use super::{Lanes, MAIN, Urgency};
+use super::{Lanes, MAIN};
 use crate::ids::AskId;
 use crate::time::Time;
 
@@ -32,8 +32,9 @@ impl Lanes {
             gate.committed = gate.staged;
             let end = gate.committed.end;
             self.with_send(number, |send| send.set_gate(end));
+            self.on_consumed(number);
             // Credit alone is told, too: a record that is larger than its lane's window waits for nothing else.
-            if self.on_consumed(number) > Urgency::Never || has_more_credit {
+            if has_more_credit {
                 self.report_lane(number);
             }
         }
