@@ -125,10 +125,12 @@ pub fn run(data: &[u8]) {
         }
         let Ok(op) = Op::arbitrary(&mut u) else { break };
         say(|| format!("{op:?}"));
-        let is_stray = matches!(op, Op::Stray { .. });
         main.perform(&op);
         if let Some(other) = &mut other {
-            other.perform(if is_stray { &Op::Wait { time: 0 } } else { &op });
+            match &op {
+                Op::Stray { to_server, .. } => other.nudge(reader(*to_server)),
+                op => other.perform(op),
+            }
             assert!(main.is_like(other), "a stranger's datagram has changed something");
         }
     }
@@ -176,8 +178,7 @@ impl Run {
             }
             Op::Stray { to_server, stray } => {
                 let reader = reader(*to_server);
-                // What is overdue is done when anything comes.
-                self.wait(0);
+                self.nudge(reader);
                 if let Some(bytes) = self.make(stray, reader).filter(|_| self.link(reader).is_some()) {
                     let address = self.scene.paths.last().expect("a path").address;
                     self.scene.arrive(address, reader, bytes);
@@ -190,6 +191,14 @@ impl Run {
                 let address = self.scene.paths.last().expect("a path").address;
                 self.scene.arrive(address, reader, ShortHead { number, ..head }.packet(frames));
             }
+        }
+    }
+
+    /// What is overdue is done when anything comes, and what was paced may leave a little early.
+    fn nudge(&mut self, reader: Side) {
+        self.wait(0);
+        for end in ends(&self.scene).into_iter().filter(|end| (*end == End::Client) == (reader == Side::Client)) {
+            self.scene.with(end, |socket, now| socket.handle_timeout(now));
         }
     }
 
