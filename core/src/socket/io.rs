@@ -301,6 +301,7 @@ impl Socket {
         }
         if let Some(link) = self.link.as_ref().filter(|link| link.is_ready()) {
             add(Some(link.heartbeat.silence_deadline(self.config.silence)), Timer::Silence);
+            add(self.path_deadline(), Timer::Silence);
             add(self.keepalive_deadline(), Timer::Keepalive);
         }
         if self.link.as_ref().is_some_and(|link| link.datagram.is_some()) {

@@ -139,16 +139,16 @@ impl Socket {
     /// A client whose probes are not answered dials again before the peer's silence is too long: its address may have changed
     /// on the way, and only a HELLO moves it.
     fn check_path(&mut self) {
-        let now = self.now;
-        let Some(link) = self.link.as_ref().filter(|link| link.is_ready() && self.dialer.is_some()) else { return };
-        let Some(dead_after) = link.datagram.as_ref().and_then(|datagram| datagram.dead_after()) else { return };
-        if link.heartbeat.silence_deadline(dead_after) <= now {
-            let text = alloc::format!(
-                "probes were not answered, and nothing else was heard for {} ms",
-                dead_after.as_millis()
-            );
+        if self.path_deadline().is_some_and(|at| at <= self.now) {
+            let text = "probes were not answered, and nothing else was heard meanwhile";
             self.drop_link(CloseReason::protocol(ProtocolCode::Silence, text), true);
         }
+    }
+
+    /// When the path is taken for dead unless something is heard before.
+    pub(in super::super) fn path_deadline(&self) -> Option<Time> {
+        let link = self.link.as_ref().filter(|link| link.is_ready() && self.dialer.is_some())?;
+        Some(link.heartbeat.silence_deadline(link.datagram.as_ref()?.dead_after()?))
     }
 
     /// State that was lost is told again, as far as it holds.
