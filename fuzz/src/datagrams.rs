@@ -10,7 +10,7 @@ use steadfast_sim::{Rigour, Side};
 
 use crate::books::millis;
 use crate::memory;
-use crate::packets::{config, ends, furnish, read};
+use crate::packets::{Told, config, ends, furnish, read};
 use crate::say;
 use crate::scene::{End, Scene, Still};
 use crate::wire::{ShortHead, is_sealed, seal};
@@ -145,14 +145,14 @@ pub fn run(data: &[u8]) {
 /// A session and what has come of it.
 struct Run {
     scene: Scene,
-    told: Vec<String>,
+    told: Told,
     /// Packets that have arrived, by reader.
     arrived: [Vec<Bytes>; 2],
 }
 
 impl Run {
     fn new(rigour: Rigour, seed: u64) -> Run {
-        Run { scene: Scene::of(still(), &config(), rigour, seed), told: Vec::new(), arrived: Default::default() }
+        Run { scene: Scene::of(still(), &config(), rigour, seed), told: Told::default(), arrived: Default::default() }
     }
 
     fn perform(&mut self, op: &Op) {

@@ -68,7 +68,7 @@ pub fn run(data: &[u8]) {
         scene.cut_all([true; 2]);
         for _ in 0..40 {
             scene.deliver_all();
-            read(&mut scene, &mut Vec::new());
+            read(&mut scene, &mut Told::default());
             if !scene.sleep() {
                 break;
             }
@@ -85,7 +85,7 @@ pub fn run(data: &[u8]) {
 #[derive(PartialEq, Debug)]
 struct Seen {
     output: Vec<u8>,
-    told: Vec<String>,
+    told: Told,
     has_lost_link: bool,
     states: Vec<(State, usize)>,
 }
@@ -99,7 +99,7 @@ fn play(scene: &mut Scene, stage: Stage, bytes: &[u8], piece: usize) -> Seen {
     while scene.deliver(wire, reader, piece) {}
     scene.is_lazy = false;
     scene.drain(reader);
-    let mut told = Vec::new();
+    let mut told = Told::default();
     if stage == Stage::WelcomeBack {
         assert_ne!(scene.client().state(), State::Ready, "ready without a proof");
     }
@@ -125,16 +125,25 @@ fn check_queue(scene: &Scene, end: End) -> (State, usize) {
     (socket.state(), queued)
 }
 
+/// What applications were told and took. Answers have no order among the rest.
+#[derive(Default, PartialEq, Debug)]
+pub(crate) struct Told {
+    answers: Vec<String>,
+    rest: Vec<String>,
+}
+
 /// The applications take all that there is, and answer what they are asked.
-pub(crate) fn read(scene: &mut Scene, told: &mut Vec<String>) {
+pub(crate) fn read(scene: &mut Scene, told: &mut Told) {
     while let Some((end, event)) = scene.events.pop_front() {
-        told.push(format!("{event:?}"));
+        let Told { answers, rest } = told;
+        let is_answer = matches!(event, Event::ReplyReadable(_));
+        if is_answer { &mut *answers } else { &mut *rest }.push(format!("{event:?}"));
         match event {
-            Event::Readable(lane) => read_lane(scene, end, lane, told),
-            Event::ReplyReadable(ask) => read_replies(scene, end, ask, told),
+            Event::Readable(lane) => read_lane(scene, end, lane, rest),
+            Event::ReplyReadable(ask) => read_replies(scene, end, ask, answers),
             Event::SessionLost(_) | Event::Closed(_) => {
                 let back = scene.with(end, |socket, now| socket.take_unconfirmed(now));
-                told.push(format!("{back:?}"));
+                rest.push(format!("{back:?}"));
             }
             _ => {}
         }

@@ -29,12 +29,13 @@ impl Server {
     pub fn handle_link_down(&mut self, now: Time, link: LinkId) {
         self.tick(now);
         self.stranger_left(link);
-        self.doors.remove(link);
         if let Some(id) = self.table.disown(link) {
             let now = self.now;
             self.table.get_dirty(id).into_iter().for_each(|socket| socket.handle_link_down(now, link));
         }
         self.refresh();
+        // Until here it is known what the adapter was told of the link.
+        self.doors.remove(link);
     }
 
     /// Bytes have arrived on a link.

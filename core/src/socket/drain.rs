@@ -135,7 +135,9 @@ impl Socket {
         for (out, wait) in held {
             match out {
                 Outgoing::Fin => drain.finish(),
-                out => drop(drain.hold(out, wait)),
+                Outgoing::Message(_) | Outgoing::Ask(..) => drop(drain.hold(out, wait)),
+                // What answers the peer belongs to the old session.
+                out => self.lanes.push(MAIN, out),
             }
         }
         self.drain = Some(Box::new(drain));
