@@ -126,6 +126,7 @@ impl Server {
 
     fn look(&mut self, id: SocketId) {
         let Some(change) = self.table.look(id) else { return };
+        self.tick(change.at);
         if let Some(open_id) = change.over {
             self.greetings.forget(open_id);
             self.doors.remember_end(self.now, open_id, self.config.max_pending);

@@ -73,6 +73,8 @@ impl Wakes {
 
 /// What became of a socket that was touched.
 pub(super) struct Change {
+    /// When the socket was touched.
+    pub(super) at: Time,
     /// The open of the socket that has ended.
     pub(super) over: Option<[u8; 16]>,
     /// The socket has ended since.
@@ -234,7 +236,7 @@ impl Table {
             }
         }
         let over = entry.open_id.take_if(|_| ended);
-        Some(Change { over, ended })
+        Some(Change { at: socket.now(), over, ended })
     }
 
     pub(super) fn next_wake(&self) -> Option<Deadline> {

@@ -286,6 +286,11 @@ impl Socket {
         }
     }
 
+    /// The latest time that this socket was told.
+    pub(crate) fn now(&self) -> Time {
+        self.now
+    }
+
     /// Something is about to happen. Time never runs backwards inside.
     fn tick(&mut self, now: Time) {
         self.run = None;
