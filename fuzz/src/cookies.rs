@@ -236,7 +236,7 @@ impl Street {
             Op::Wait { time } => self.wait(time),
             Op::Sleep => {
                 self.scene.sleep();
-                self.keep_bystander();
+                keep_bystander(&mut self.scene);
             }
             Op::Say { len } => self.for_others(|socket, now| {
                 drop(socket.send(now, LaneId::MAIN, vec![7; usize::from(len) % 2000].into()));
@@ -321,13 +321,9 @@ impl Street {
             if !self.scene.sleep() {
                 break;
             }
-            self.keep_bystander();
+            keep_bystander(&mut self.scene);
         }
         self.scene.wait(end.since(self.scene.now));
-    }
-
-    fn keep_bystander(&mut self) {
-        while Side::BOTH.into_iter().any(|side| self.scene.deliver_datagram(BYSTANDER, side, 0)) {}
     }
 
     fn bystander(&self) -> End {
@@ -338,22 +334,7 @@ impl Street {
         self.spoken += 1;
         let text = format!("number {}", self.spoken);
         let server = self.bystander();
-        self.keep_bystander();
-        for (writer, reader) in [(End::Client, server), (server, End::Client)] {
-            let sent = self.scene.with(writer, |socket, now| socket.send(now, LaneId::MAIN, text.clone().into()));
-            sent.expect("the bystander's room");
-            // It may have to wait for its turn.
-            let mut received = None;
-            for _ in 0..20 {
-                self.keep_bystander();
-                received = self.scene.with(reader, |socket, now| socket.recv(now, LaneId::MAIN));
-                if received.is_some() || !self.scene.sleep() {
-                    break;
-                }
-            }
-            assert_eq!(received, Some(Received::Message(text.clone().into())), "the bystander is not served");
-            self.keep_bystander();
-        }
+        self.scene.converse(server, &text, 20, keep_bystander);
     }
 
     /// The application does something with each socket but the bystander's.
@@ -383,7 +364,7 @@ impl Street {
         let link = self.scene.paths[BYSTANDER].links;
         let is_kept = link.iter().all(Option::is_some) && self.scene.client().state() == State::Ready;
         assert!(is_kept, "the bystander has lost its link");
-        self.keep_bystander();
+        keep_bystander(&mut self.scene);
         assert_eq!(self.scene.client().stats().resumes, 0, "the bystander was driven out");
     }
 }
@@ -406,4 +387,8 @@ fn config() -> ServerConfig {
     config.socket.retention = millis(20_000);
     (config.max_sockets, config.max_pending, config.max_unknown_links) = (5, 2, 3);
     config
+}
+
+fn keep_bystander(scene: &mut Scene) {
+    while Side::BOTH.into_iter().any(|side| scene.deliver_datagram(BYSTANDER, side, 0)) {}
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use steadfast::{
-    CloseReason, Config, Event, LinkAction, LinkId, LinkKind, OpenId, RecvBytes, Server, ServerConfig, ServerEvent,
-    Snapshot, Socket, SocketId, Time,
+    CloseReason, Config, Event, LaneId, LinkAction, LinkId, LinkKind, OpenId, Received, RecvBytes, Server,
+    ServerConfig, ServerEvent, Snapshot, Socket, SocketId, Time,
 };
 use steadfast_sim::{Contract, Input, Rigour, Rng, Side, freeze, thaw};
 
@@ -306,6 +306,26 @@ impl Scene {
             }
         }
         true
+    }
+
+    /// A client and its server write to each other and read what was written; `keep` carries what is between them. What waits for
+    /// its turn gets as many `naps` as that.
+    pub(crate) fn converse(&mut self, server: End, text: &str, naps: usize, keep: impl Fn(&mut Scene)) {
+        keep(self);
+        for (writer, reader) in [(End::Client, server), (server, End::Client)] {
+            let sent = self.with(writer, |socket, now| socket.send(now, LaneId::MAIN, text.to_owned().into()));
+            sent.expect("room");
+            let mut received = None;
+            for nap in 0..=naps {
+                keep(self);
+                received = self.with(reader, |socket, now| socket.recv(now, LaneId::MAIN));
+                if received.is_some() || nap == naps || !self.sleep() {
+                    break;
+                }
+            }
+            assert_eq!(received, Some(Received::Message(text.to_owned().into())), "not served");
+            keep(self);
+        }
     }
 
     // ---- links ----

@@ -139,7 +139,7 @@ impl Street {
             Op::Wait { time } => self.wait(time),
             Op::Sleep => {
                 self.scene.sleep();
-                self.keep_bystander();
+                keep_bystander(&mut self.scene);
             }
             Op::Remove { all } => self.remove(all),
             Op::Serve => self.serve(),
@@ -166,13 +166,9 @@ impl Street {
             if !self.scene.sleep() {
                 break;
             }
-            self.keep_bystander();
+            keep_bystander(&mut self.scene);
         }
         self.scene.now = self.scene.now.max(end);
-    }
-
-    fn keep_bystander(&mut self) {
-        while Side::BOTH.into_iter().any(|side| self.scene.deliver(BYSTANDER, side, usize::MAX)) {}
     }
 
     fn bystander(&self) -> End {
@@ -183,15 +179,7 @@ impl Street {
         self.said += 1;
         let text = format!("number {}", self.said);
         let server = self.bystander();
-        self.keep_bystander();
-        for (writer, reader) in [(End::Client, server), (server, End::Client)] {
-            let sent = self.scene.with(writer, |socket, now| socket.send(now, LaneId::MAIN, text.clone().into()));
-            sent.expect("the bystander's room");
-            self.keep_bystander();
-            let received = self.scene.with(reader, |socket, now| socket.recv(now, LaneId::MAIN));
-            assert_eq!(received, Some(Received::Message(text.clone().into())), "the bystander is not served");
-            self.keep_bystander();
-        }
+        self.scene.converse(server, &text, 0, keep_bystander);
     }
 
     fn remove(&mut self, all: bool) {
@@ -357,4 +345,8 @@ fn config() -> ServerConfig {
     config.socket.retention = millis(20_000);
     (config.max_sockets, config.max_pending, config.max_unknown_links) = (5, 2, 3);
     config
+}
+
+fn keep_bystander(scene: &mut Scene) {
+    while Side::BOTH.into_iter().any(|side| scene.deliver(BYSTANDER, side, usize::MAX)) {}
 }
