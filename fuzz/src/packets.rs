@@ -139,7 +139,14 @@ pub(crate) fn read(scene: &mut Scene, told: &mut Told) {
         let is_answer = matches!(event, Event::ReplyReadable(_));
         if is_answer { &mut *answers } else { &mut *rest }.push(format!("{event:?}"));
         match event {
-            Event::Readable(lane) => read_lane(scene, end, lane, rest),
+            Event::Readable(lane) => {
+                let told_before = rest.len();
+                read_lane(scene, end, lane, rest);
+                // An answer that is taken before may say again that there are messages, which were taken since.
+                if rest.len() == told_before && !answers.is_empty() {
+                    rest.pop();
+                }
+            }
             Event::ReplyReadable(ask) => read_replies(scene, end, ask, answers),
             Event::SessionLost(_) | Event::Closed(_) => {
                 let back = scene.with(end, |socket, now| socket.take_unconfirmed(now));

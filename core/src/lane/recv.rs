@@ -135,8 +135,9 @@ impl RecvBuffer {
         (self.received - self.consumed()) as usize
     }
 
-    /// Whether there is something to take.
-    pub(crate) fn is_readable(&self) -> bool {
+    /// Whether there is something to take: what was given out is not, although a scan that has not ended stands behind it.
+    pub(crate) fn is_readable(&mut self) -> bool {
+        self.pass();
         self.read < self.scanned
     }
 

@@ -359,7 +359,7 @@ impl Pair {
         self.send.on_report(received, consumed, self.recv.limit(), &mut |id| confirmed.push(id)).unwrap();
     }
 
-    fn is_quiet(&self) -> bool {
+    fn is_quiet(&mut self) -> bool {
         self.send.is_idle() && self.packets.is_empty() && self.replies.is_empty() && !self.recv.is_readable()
     }
 

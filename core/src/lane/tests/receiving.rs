@@ -230,6 +230,28 @@ fn what_does_not_wait_is_passed_over() {
 }
 
 #[test]
+fn what_was_given_out_is_not_readable_although_the_scan_goes_on() {
+    let mut recv = buffer(MESSAGES);
+    let bytes = stream(&[reply("1"), reply("2"), message("a"), reply("3")]);
+    let broken = [&bytes[..], &head(1, true), b"\xFF"].concat();
+    recv.insert(0, broken.clone().into(), broken.len()).unwrap();
+    let given_out: Vec<(u64, bool)> = std::iter::from_fn(|| match recv.scan() {
+        Ok(Some(Incoming::Reply { at, .. })) => {
+            recv.reply_taken(at);
+            Some((at, recv.is_readable()))
+        }
+        Ok(record) => panic!("{record:?} instead of an answer or a broken rule"),
+        Err(_) => None,
+    })
+    .collect();
+    let offset = |count: usize| stream(&[reply("1"), reply("2"), message("a")][..count]).len() as u64;
+    assert_eq!(given_out, [(0, false), (offset(1), false), (offset(3), true)]);
+    assert_eq!(texts(&mut recv), ["a"]);
+    assert!(!recv.is_readable());
+    assert_eq!(recv.consumed(), bytes.len() as u64);
+}
+
+#[test]
 fn a_whole_record_is_not_copied_and_a_divided_one_once() {
     let mut recv = buffer(MESSAGES);
     let stream = stream(&[Outgoing::Message(vec![1; 2000].into()), Outgoing::Message(vec![2; 5000].into())]);
