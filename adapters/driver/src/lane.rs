@@ -16,6 +16,10 @@ use crate::signals::Interest;
 use crate::socket::Finish;
 use crate::wait::Attempt;
 
+/// How many messages are sent or taken under the lock at once. Another thread that wants it meanwhile gets it before it would
+/// have to sleep.
+const STRIDE: usize = 64;
+
 /// One ordered stream of messages in both directions. Lanes do not hold each other up.
 ///
 /// A cheap handle, which holds the socket open. When the last clone of a lane that was opened is dropped, the lane is
@@ -97,22 +101,29 @@ impl Lane {
     /// # Errors
     /// Why the first message that is left is refused for good (never `Full`).
     pub async fn send_many(&self, messages: &mut VecDeque<Message>) -> Result<(), SendErrorKind> {
-        let id = self.id();
-        let send = move |access: &mut Access<'_>| {
-            while !messages.is_empty() {
-                access.next_turn()?;
-                let Some(message) = messages.pop_front() else { break };
-                if let Err(SendError { kind, message }) = access.send(id, message) {
-                    messages.push_front(message);
-                    return match kind {
-                        SendErrorKind::Full { .. } => Err(Interest::Writable),
-                        kind => Ok(Err(kind)),
-                    };
-                }
+        while !messages.is_empty() {
+            self.handle().until(|access| self.send_some(access, messages)).await?;
+        }
+        Ok(())
+    }
+
+    fn send_some(
+        &self,
+        access: &mut Access<'_>,
+        messages: &mut VecDeque<Message>,
+    ) -> Attempt<Result<(), SendErrorKind>> {
+        for _ in 0..STRIDE {
+            access.next_turn()?;
+            let Some(message) = messages.pop_front() else { break };
+            if let Err(SendError { kind, message }) = access.send(self.id(), message) {
+                messages.push_front(message);
+                return match kind {
+                    SendErrorKind::Full { .. } => Err(Interest::Writable),
+                    kind => Ok(Err(kind)),
+                };
             }
-            Ok(Ok(()))
-        };
-        self.handle().until(send).await
+        }
+        Ok(Ok(()))
     }
 
     /// As [`Socket::send_with`](crate::Socket::send_with), on this lane. Cancellation-safe: when dropped, the message has
@@ -163,18 +174,25 @@ impl Lane {
     /// taken.
     pub async fn recv_many(&self, buffer: &mut Vec<Received>, limit: usize) -> usize {
         let start = buffer.len();
-        let take = |access: &mut Access<'_>| {
-            while buffer.len() - start < limit {
-                match self.look(access) {
-                    Ok(Some(Raw::Message(message))) => buffer.push(Received::Message(message)),
-                    Ok(Some(raw)) => buffer.extend(self.wrap(raw)),
-                    Err(interest) if buffer.len() == start => return Err(interest),
-                    Ok(None) | Err(_) => break,
-                }
+        let mut taken = self.handle().until(|access| self.take_some(access, buffer, limit)).await;
+        while taken == STRIDE {
+            let rest = limit - (buffer.len() - start);
+            taken = self.handle().with(|access| self.take_some(access, buffer, rest)).unwrap_or(0);
+        }
+        buffer.len() - start
+    }
+
+    fn take_some(&self, access: &mut Access<'_>, buffer: &mut Vec<Received>, limit: usize) -> Attempt<usize> {
+        let start = buffer.len();
+        while buffer.len() - start < limit.min(STRIDE) {
+            match self.look(access) {
+                Ok(Some(Raw::Message(message))) => buffer.push(Received::Message(message)),
+                Ok(Some(raw)) => buffer.extend(self.wrap(raw)),
+                Err(interest) if buffer.len() == start => return Err(interest),
+                Ok(None) | Err(_) => break,
             }
-            Ok(buffer.len() - start)
-        };
-        self.handle().until(take).await
+        }
+        Ok(buffer.len() - start)
     }
 
     /// The next message or ask, if there is one.
