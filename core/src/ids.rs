@@ -48,6 +48,11 @@ impl LaneId {
         self.number
     }
 
+    /// The incarnation that the lane was opened in; that of [`LaneId::MAIN`] is 0, whichever lives.
+    pub fn incarnation(self) -> Incarnation {
+        self.incarnation
+    }
+
     pub(crate) fn is_of(self, incarnation: Incarnation) -> bool {
         self.number == 0 || self.incarnation == incarnation
     }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use steadfast::{AskError, AskId, AskRef, Code, Fate, LaneId, Message, Reply, SendId, SendOptions, Time, Unconfirmed};
+use steadfast::{
+    AskError, AskId, AskRef, Code, Fate, Incarnation, LaneId, Message, Reply, SendId, SendOptions, SessionId, Time,
+    Unconfirmed,
+};
 
 /// A socket, by whatever name it goes at present: the client is 0, then come those of the server.
 pub(crate) type Party = usize;
@@ -153,6 +156,7 @@ pub(crate) struct Books {
     handled: BTreeMap<(Party, AskRef), usize>,
     by_place: BTreeMap<(u16, u16), usize>,
     volatile: Vec<(Message, bool)>,
+    sessions: BTreeMap<(Party, Incarnation), SessionId>,
     /// Lanes that a side gave up reading: whether it is the client, and the lane's number.
     discarded: BTreeSet<(bool, u64)>,
     /// Somebody is an older copy of itself, or the link lies: nothing that comes out means anything.
@@ -338,10 +342,23 @@ impl Books {
         }
     }
 
-    /// The stream that the peer of this party writes on a lane, for a lane of bytes.
-    pub(crate) fn incoming(&self, writers: &[Party], lane: LaneId) -> Option<usize> {
-        let is_it = |stream: &Stream| writers.contains(&stream.writer) && stream.lane.number() == lane.number();
-        self.streams.iter().rposition(is_it)
+    /// A party is in this session.
+    pub(crate) fn met(&mut self, party: Party, incarnation: Incarnation, session: SessionId) {
+        self.sessions.insert((party, incarnation), session);
+    }
+
+    /// The stream that the peer of this party writes on a lane: in the same session, or in one that its writer has not heard
+    /// of yet.
+    pub(crate) fn incoming(&self, reader: Party, writers: &[Party], lane: LaneId) -> Option<usize> {
+        let session = |party: Party, lane: LaneId| self.sessions.get(&(party, lane.incarnation()));
+        let here = session(reader, lane);
+        let newest = |is_of: &dyn Fn(Option<&SessionId>) -> bool| {
+            self.streams.iter().rposition(|stream| {
+                let is_it = writers.contains(&stream.writer) && stream.lane.number() == lane.number();
+                is_it && is_of(session(stream.writer, stream.lane))
+            })
+        };
+        newest(&|there| there.is_some() && there == here).or_else(|| newest(&|there| there.is_none()))
     }
 
     pub(crate) fn bytes_delivered(&mut self, stream: usize, bytes: &[u8]) {

@@ -134,7 +134,8 @@ pub(crate) struct Told {
 
 /// The applications take all that there is, and answer what they are asked.
 pub(crate) fn read(scene: &mut Scene, told: &mut Told) {
-    while let Some((end, event)) = scene.events.pop_front() {
+    // Answers first, whenever they came: they have no order among the rest.
+    while let Some((end, event)) = next_event(scene) {
         let Told { answers, rest } = told;
         let is_answer = matches!(event, Event::ReplyReadable(_));
         if is_answer { &mut *answers } else { &mut *rest }.push(format!("{event:?}"));
@@ -157,14 +158,22 @@ pub(crate) fn read(scene: &mut Scene, told: &mut Told) {
     }
 }
 
+fn next_event(scene: &mut Scene) -> Option<(End, Event)> {
+    let first_answer = scene.events.iter().position(|(_, event)| matches!(event, Event::ReplyReadable(_)));
+    scene.events.remove(first_answer.unwrap_or(0))
+}
+
 fn read_lane(scene: &mut Scene, end: End, lane: LaneId, told: &mut Vec<String>) {
     let kind = scene.socket(end).lane_options(lane).map_or(LaneKind::Messages, |options| options.kind);
     if kind == LaneKind::Bytes {
-        // In which pieces a lane of bytes is read tells nothing.
+        // In which pieces a lane of bytes is read tells nothing, and they may be reported one by one.
+        scene.is_lazy = true;
         let mut all = Vec::new();
         while let Some(ReceivedBytes::Data(bytes)) = scene.with(end, |socket, now| socket.read(now, lane, usize::MAX)) {
             all.extend_from_slice(&bytes);
         }
+        scene.is_lazy = false;
+        scene.drain(if end == End::Client { Side::Client } else { Side::Server });
         return told.push(format!("{}", all.escape_ascii()));
     }
     while let Some(received) = scene.with(end, |socket, now| socket.recv(now, lane)) {

@@ -136,6 +136,10 @@ impl Talk {
         // A drained session is replaced without a word.
         self.forget_former_session(party);
         let app = &mut self.apps[party];
+        let socket = self.scene.socket(app.end);
+        if let Some(session) = socket.session_id() {
+            self.books.met(party, socket.incarnation(), session);
+        }
         match event {
             Event::Readable(lane) => {
                 if let Some(lane) = app.lanes.get_mut(&lane) {
@@ -391,7 +395,7 @@ impl Talk {
         match self.with(party, |socket, now| socket.read(now, lane, max)) {
             Some(ReceivedBytes::Data(bytes)) => {
                 assert!(bytes.len() <= max, "more than was asked for");
-                if let Some(stream) = self.books.incoming(&self.writers_to(party), lane) {
+                if let Some(stream) = self.books.incoming(party, &self.writers_to(party), lane) {
                     self.books.bytes_delivered(stream, &bytes);
                 }
             }
@@ -408,7 +412,7 @@ impl Talk {
         let has_ended = &mut self.apps[party].lanes.get_mut(&lane).expect("a lane").has_ended;
         let is_first = !std::mem::replace(has_ended, true);
         if is_first && lane != LaneId::MAIN && !self.books.is_loose {
-            if let Some(stream) = self.books.incoming(&self.writers_to(party), lane) {
+            if let Some(stream) = self.books.incoming(party, &self.writers_to(party), lane) {
                 self.books.streams[stream].check_end();
             }
         }

@@ -521,6 +521,7 @@ impl Lanes {
     fn remove(&mut self, number: u64) {
         let Some(mut lane) = self.others.remove(&number) else { return };
         self.expiring.remove(&number);
+        self.prompts.retain(|prompted| *prompted != number);
         self.resent_before += lane.send.resent();
         if self.side.other().nth(number).is_some() {
             self.allowed += 1;

@@ -88,6 +88,19 @@ fn a_confirmation_of_what_was_sent_is_asked_for_once() {
 }
 
 #[test]
+fn nothing_is_asked_for_on_a_lane_that_is_over() {
+    let (mut client, mut server) = (lanes(Side::Client), lanes(Side::Server));
+    let number = client.open(LaneOptions::default()).unwrap();
+    settle(&mut client, &mut server);
+    [&mut client, &mut server].map(|lanes| lanes.with_send(number, |send| send.finish()));
+    Pieces::of(&mut client).arrive(&mut server);
+    client.prompt(number);
+    assert!(client.has_prompts());
+    settle(&mut client, &mut server);
+    assert!(!client.has_prompts(), "it would be output, and there would be none");
+}
+
+#[test]
 fn the_first_expiry_of_all_lanes_comes_first() {
     let mut client = busy([0, 0, 0]);
     let at = |millis| NOW + Duration::from_millis(millis);
