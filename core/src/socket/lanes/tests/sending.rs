@@ -92,7 +92,9 @@ fn nothing_is_asked_for_on_a_lane_that_is_over() {
     let (mut client, mut server) = (lanes(Side::Client), lanes(Side::Server));
     let number = client.open(LaneOptions::default()).unwrap();
     settle(&mut client, &mut server);
-    [&mut client, &mut server].map(|lanes| lanes.with_send(number, |send| send.finish()));
+    for lanes in [&mut client, &mut server] {
+        lanes.with_send(number, |send| send.finish());
+    }
     Pieces::of(&mut client).arrive(&mut server);
     client.prompt(number);
     assert!(client.has_prompts());
