@@ -1,5 +1,6 @@
 //! The rules of [`Recovery`](super::Recovery) one by one, and whole transfers in virtual time.
 
+mod controller;
 mod flow;
 mod goals;
 mod network;
