@@ -164,11 +164,13 @@ fn the_window_of_the_startup_grows_fourfold_and_then_twofold() {
 
 #[test]
 fn a_queue_in_the_first_round_trip_makes_the_window_grow_twofold_at_most() {
-    let mut driver = Driver::new();
-    driver.rtt = RTT * 9 / 8 + Duration::from_micros(1);
-    driver.round(64 * MTU);
-    let window = driver.controller.window();
-    assert!((100 * MTU..=128 * MTU).contains(&window), "{window}");
+    for (queue, windows) in [(0, 256 * MTU..=256 * MTU), (1, 100 * MTU..=128 * MTU)] {
+        let mut driver = Driver::new();
+        driver.rtt = RTT * 9 / 8 + Duration::from_micros(queue);
+        driver.round(64 * MTU);
+        let window = driver.controller.window();
+        assert!(windows.contains(&window), "{window}");
+    }
 }
 
 #[test]
@@ -179,6 +181,11 @@ fn the_window_of_the_startup_does_not_grow_beyond_what_the_path_could_need() {
     assert!((least..=4 * 64 * MTU).contains(&driver.controller.window()), "{}", driver.controller.window());
     driver.in_flight = u64::MAX;
     driver.until(64 * MTU, |driver| driver.controller.window() == least);
+    // To the byte.
+    let mut driver = Driver::new();
+    driver.round(64 * MTU);
+    driver.round(124 * MTU);
+    assert_eq!(driver.controller.window(), 2 * 124 * MTU + ALLOWANCE);
 }
 
 #[test]
@@ -282,19 +289,19 @@ fn flows_do_not_probe_in_step() {
 
 #[test]
 fn what_was_tried_in_vain_ends_after_two_round_trips_and_goes_on_while_the_path_gets_faster() {
-    for (growth, ends) in [(0, true), (2, true), (7, false)] {
+    // How much more is delivered in the first round and in each later one, in percent, and for how many rounds more is tried.
+    for (first, later, rounds) in [(0, 0, 2), (2, 2, 2), (6, 0, 2), (7, 0, 3), (7, 7, 12)] {
         let mut driver = Driver::probing();
-        driver.in_flight = PRODUCT;
-        let (mut bytes, mut rounds) = (PRODUCT, 0);
+        let (mut bytes, mut tried) = (PRODUCT, 0);
         let mut before = driver.pace();
-        while driver.pace() >= before && rounds < 12 {
+        while driver.pace() >= before && tried < 12 {
             before = driver.pace();
-            bytes = bytes * (100 + growth) / 100 / ACKS * ACKS;
+            bytes = bytes * (100 + if tried == 0 { first } else { later }) / 100 / ACKS * ACKS;
             driver.in_flight = bytes;
             driver.round(bytes);
-            rounds += 1;
+            tried += 1;
         }
-        assert_eq!(rounds, if ends { 2 } else { 12 }, "{growth} % a round");
+        assert_eq!(tried, rounds, "{first} % and {later} %");
     }
 }
 
@@ -328,6 +335,14 @@ fn after_five_seconds_with_a_queue_the_path_is_left_for_a_while() {
     let began = driver.now;
     driver.until(bytes, |driver| driver.controller.window() < PRODUCT);
     assert!(driver.now.since(began) >= Duration::from_secs(5));
+}
+
+#[test]
+fn a_path_is_left_when_more_than_five_seconds_are_over() {
+    let mut driver = Driver::cruising();
+    driver.rtt = RTT * 5 / 4;
+    let acks = driver.until(PRODUCT * 5 / 4, |driver| driver.controller.window() < PRODUCT);
+    assert_eq!(acks, 5000 * 10 / 125 + 1);
 }
 
 #[test]
@@ -369,7 +384,7 @@ fn an_overflow_bounds_what_may_be_in_flight_until_probing_finds_that_more_fits()
     // Packets lost of a thousand, how many were in flight, how many may be then.
     let least = 1100 + 8;
     for (lost, in_flight, window) in
-        [(20, 1900, 2008), (40, 1900, 1615), (40, 1500, 1275), (40, 1200, least), (40, 1001, least), (40, 1000, 2008)]
+        [(30, 1900, 2008), (31, 1900, 1615), (40, 1500, 1275), (40, 1200, least), (40, 1001, least), (40, 1000, 2008)]
     {
         let mut driver = Driver::cruising();
         driver.lose(lost * MTU, in_flight * MTU);
@@ -423,5 +438,21 @@ fn what_is_lost_without_a_queue_is_made_up_for_in_the_rate() {
         driver.ack(PRODUCT / ACKS);
         let expected = 10_000 / (100 - percent);
         assert!(driver.pace().abs_diff(expected) <= 1, "{} % for {percent} % loss", driver.pace());
+    }
+}
+
+#[test]
+fn what_is_lost_behind_a_queue_of_more_than_a_quarter_of_a_round_trip_is_no_noise() {
+    for (micros, pace) in [(0, 104..=105), (126, 100..=100)] {
+        let mut driver = Driver::draining();
+        driver.rtt = RTT * 5 / 4 + Duration::from_micros(micros);
+        let bytes = PRODUCT * driver.rtt.as_micros() as u64 / RTT.as_micros() as u64 / ACKS;
+        for _ in 0..20 * ACKS {
+            driver.lose(bytes / 19, PRODUCT);
+            driver.ack(bytes);
+        }
+        driver.in_flight = PRODUCT / 2;
+        driver.ack(bytes);
+        assert!(pace.contains(&driver.pace()), "{} with {micros} us more than a quarter", driver.pace());
     }
 }

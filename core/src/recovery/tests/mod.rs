@@ -9,3 +9,4 @@ mod paths;
 mod rival;
 #[expect(clippy::single_range_in_vec_init, reason = "acknowledgements of one range")]
 mod rules;
+mod samples;
