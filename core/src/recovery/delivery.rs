@@ -176,6 +176,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_in_flight_when_the_application_paused_has_to_be_delivered_first() {
+        let mut delivery = Delivery::new(at(0));
+        delivery.on_delivered(at(50), 1000);
+        delivery.on_app_limited(2000);
+        for (millis, is_limited) in [(100, true), (150, true), (200, false)] {
+            let departure = delivery.depart(at(millis), false);
+            delivery.on_delivered(at(millis + 50), 1000);
+            assert_eq!(delivery.sample(at(millis + 50), at(millis), &departure, RTT).unwrap().app_limited, is_limited);
+        }
+    }
+
+    #[test]
     fn an_idle_time_is_no_part_of_the_interval() {
         let mut delivery = Delivery::new(at(0));
         let departure = delivery.depart(at(10_000), true);

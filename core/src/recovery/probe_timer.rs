@@ -167,6 +167,12 @@ mod tests {
             timer.on_sent(now, asks);
         }
         assert_eq!(asked, 4);
+        timer.on_sent(at(1000), true);
+        let quarter = at(1000) + rtt.smoothed() / 4;
+        assert!(
+            timer.asks_ack(quarter, true, &rtt)
+                && !timer.asks_ack(Time::from_micros(quarter.as_micros() - 1), true, &rtt)
+        );
     }
 
     #[test]

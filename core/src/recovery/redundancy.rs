@@ -108,6 +108,27 @@ mod tests {
     }
 
     #[test]
+    fn what_carries_nothing_fresh_does_not_hide_what_was_fresh_before() {
+        let mut redundancy = streaming(400);
+        redundancy.on_sent(300, 0);
+        redundancy.on_sent(0, 100);
+        assert_eq!(redundancy.repeat(&path(1), 1200), 300);
+    }
+
+    #[test]
+    fn a_packet_with_nothing_behind_it_is_repeated_when_much_is_lost() {
+        let alone = PathView { in_flight_packets: 0, ..path(30) };
+        assert_eq!(streaming(400).repeat(&alone, 1200), 600);
+    }
+
+    #[test]
+    fn what_is_left_of_the_budget_may_be_repeated() {
+        let mut redundancy = streaming(0);
+        redundancy.on_sent(200, ALLOWANCE as usize - 96);
+        assert_eq!(redundancy.repeat(&path(10), 1200), 96);
+    }
+
+    #[test]
     fn only_spare_room_is_used() {
         assert_eq!(streaming(400).repeat(&path(5), 250), 250);
     }

@@ -78,5 +78,10 @@ mod tests {
         assert_eq!(reordering.window(at(5900), RTT), Duration::ZERO);
         reordering.on_late(at(6000), Duration::from_millis(4));
         assert_eq!(reordering.window(at(60_000), RTT), Duration::ZERO);
+        for (millis, window) in [(3999, 5), (4000, 0)] {
+            let mut reordering = Reordering::new(at(0));
+            reordering.on_late(at(0), Duration::from_millis(4));
+            assert_eq!(reordering.window(at(millis), RTT), Duration::from_millis(window));
+        }
     }
 }

@@ -98,3 +98,23 @@ impl<T> SentPackets<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::delivery::Delivery;
+    use super::*;
+
+    #[test]
+    fn a_ring_that_was_long_gives_its_memory_back_when_it_is_empty() {
+        for (count, is_kept) in [(KEPT_CAPACITY as u64, true), (KEPT_CAPACITY as u64 + 1, false)] {
+            let mut sent = SentPackets::new();
+            for number in 0..count {
+                let departure = Delivery::new(Time::ZERO).depart(Time::ZERO, false);
+                let (bytes, in_flight, state) = (1000, 1000, State::Acked);
+                sent.push(SentPacket { number, sent: Time::ZERO, bytes, in_flight, departure, state, carried: () });
+            }
+            sent.forget(Time::ZERO);
+            assert_eq!((sent.len(), sent.packets.capacity() > 0), (0, is_kept), "{count} packets");
+        }
+    }
+}

@@ -190,6 +190,49 @@ fn a_length_alone_allocates_nothing_large() {
 }
 
 #[test]
+fn on_a_byte_lane_the_limit_of_messages_is_none_for_bytes() {
+    let len = LIMITS.max_message as u64 + 1;
+    assert_eq!(arrive(&mut buffer(BYTES), 0, head(len, false)), Ok(vec![]));
+    let names_and_headers = LIMITS.max_headers as u64 + 4096;
+    let violation = arrive(&mut buffer(BYTES), 0, head(len + names_and_headers, true)).unwrap_err();
+    assert_eq!(violation.code(), ProtocolCode::TooLarge);
+}
+
+#[test]
+fn plain_messages_in_a_row_are_taken_up_to_where_something_else_follows() {
+    let records =
+        [message("a"), message("bb"), message(""), Outgoing::Ask(AskId(0), "?".into()), message("c"), message("d")];
+    let ends: Vec<u64> = (0..=records.len()).map(|count| stream(&records[..count]).len() as u64).collect();
+    let mut recv = buffer(MESSAGES);
+    arrive(&mut recv, 0, stream(&records)).unwrap();
+    assert_eq!(recv.next_plain(ends[1]), None, "it does not end before that");
+    assert_eq!((recv.next_plain(ends[1] + 1), recv.read_offset()), (Some("a".into()), ends[1]));
+    assert_eq!((recv.next_plain(u64::MAX), recv.read_offset()), (Some("bb".into()), ends[2]));
+    assert_eq!(recv.next_plain(u64::MAX), None, "an ask follows");
+    assert_eq!(recv.next(), Some(Incoming::Message("".into())));
+    assert_eq!(recv.next_plain(u64::MAX), None, "an ask");
+    assert!(matches!(recv.next(), Some(Incoming::Ask { .. })));
+    assert_eq!((recv.next_plain(u64::MAX), recv.read_offset()), (Some("c".into()), ends[5]));
+    assert_eq!((recv.next_plain(u64::MAX), recv.read_offset()), (None, ends[5]), "nothing follows");
+    assert_eq!(texts(&mut recv), ["d"]);
+
+    let mut recv = buffer(BYTES);
+    arrive(&mut recv, 0, stream(&[Outgoing::Bytes("x".into()), Outgoing::Bytes("y".into())])).unwrap();
+    assert_eq!(recv.next_plain(u64::MAX), None);
+}
+
+#[test]
+fn what_stands_before_an_answer_can_be_taken_as_soon_as_that_is_given_out() {
+    let mut recv = buffer(MESSAGES);
+    let stream = stream(&[message("a"), message("b"), reply("1"), message("c")]);
+    recv.insert(0, stream.clone(), stream.len()).unwrap();
+    assert!(matches!(recv.scan(), Ok(Some(Incoming::Reply { .. }))));
+    assert_eq!(texts(&mut recv), ["a", "b"]);
+    assert_eq!(recv.scan(), Ok(None));
+    assert_eq!(texts(&mut recv), ["c"]);
+}
+
+#[test]
 fn data_beyond_the_limit_is_refused() {
     let mut recv = RecvBuffer::new(MESSAGES, LIMITS, 10);
     assert_eq!(arrive(&mut recv, 0, vec![0; 10]), Ok(vec![]));
@@ -278,6 +321,55 @@ fn little_of_much_memory_is_copied() {
     assert_eq!(recv.scan(), Ok(None));
     let Some(Incoming::Message(message)) = recv.next() else { panic!() };
     assert!(!memory.contains(&message.payload.as_ptr()));
+}
+
+#[test]
+fn what_is_first_to_be_taken_is_not_copied_though_an_answer_waits() {
+    let mut recv = buffer(MESSAGES);
+    let answer = stream(&[reply("1")]);
+    let at = answer.len() as u64;
+    arrive(&mut recv, 0, answer).unwrap();
+    let stream = stream(&[message("a")]);
+    arrive(&mut recv, at, stream.clone()).unwrap();
+    let Some(Incoming::Message(message)) = recv.next() else { panic!() };
+    assert!(stream.as_ptr_range().contains(&message.payload.as_ptr()));
+}
+
+#[test]
+fn a_large_record_in_pieces_takes_its_length_and_not_more_than_can_come() {
+    let large = stream(&[Outgoing::Message(vec![1; 10_000].into())]);
+    for piece in [100, 3000, 9000] {
+        let mut recv = buffer(MESSAGES);
+        for at in (0..9000).step_by(piece) {
+            arrive(&mut recv, at as u64, large.slice(at..at + piece)).unwrap();
+        }
+        assert!(recv.allocated() <= large.len() + 512, "{} in pieces of {piece}", recv.allocated());
+    }
+    let (window, small) = (5000, stream(&[Outgoing::Message(vec![0; 3000].into())]));
+    let mut recv = RecvBuffer::new(MESSAGES, LIMITS, window);
+    arrive(&mut recv, 0, small.clone()).unwrap();
+    recv.next();
+    arrive(&mut recv, small.len() as u64, large.slice(..1000)).unwrap();
+    let most = window as usize - small.len();
+    assert!(recv.allocated() <= most + 512, "{} where {most} can come", recv.allocated());
+}
+
+#[test]
+fn small_records_in_pieces_are_kept_together_in_some_that_are_given_back_one_by_one() {
+    let (count, window) = (3000, 1 << 20);
+    let record = stream(&[Outgoing::Message(vec![1; 98].into())]);
+    let mut recv = RecvBuffer::new(MESSAGES, LIMITS, window);
+    for at in (0..count * record.len()).step_by(record.len()) {
+        arrive(&mut recv, at as u64, record.slice(..50)).unwrap();
+        arrive(&mut recv, at as u64 + 50, record.slice(50..)).unwrap();
+        let (arrived, allocated) = (at + record.len(), recv.allocated());
+        assert!(allocated <= arrived + 40 * 1024, "{allocated} bytes for {arrived}");
+    }
+    for taken in 1..=count {
+        recv.next().unwrap();
+        let (left, allocated) = ((count - taken) * record.len(), recv.allocated());
+        assert!(allocated <= left + 40 * 1024, "{allocated} bytes for {left}");
+    }
 }
 
 #[test]
@@ -472,4 +564,16 @@ fn answers_that_nobody_takes_keep_back_those_behind_them() {
         }
     }
     assert_eq!((next, recv.consumed(), recv.queued()), (3 * MAX_REPLIES, len as u64, 0));
+}
+
+#[test]
+fn what_waits_for_answers_to_be_taken_holds_no_memory_beside_its_own() {
+    let mut records = vec![reply(""); MAX_REPLIES];
+    records.push(Outgoing::Message(vec![7; 20_000].into()));
+    let waits = stream(&records[MAX_REPLIES..]).len();
+    let mut recv = buffer(MESSAGES);
+    let arrived = stream(&records);
+    recv.insert(0, arrived.clone(), 2 * waits + 1).unwrap();
+    while recv.scan().unwrap().is_some() {}
+    assert!(!arrived.as_ptr_range().contains(&recv.fresh.as_ptr()));
 }

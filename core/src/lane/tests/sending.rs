@@ -390,6 +390,23 @@ fn replacing_for_ever_costs_nothing() {
 }
 
 #[test]
+fn what_is_taken_back_gives_back_its_place_in_the_queue() {
+    let count = 1001;
+    for order in [|n: u64, _: u64| n, |n, count| count - 1 - n, |n, count| n * 5 % count] {
+        let mut send = SendBuffer::new(0);
+        (0..count).for_each(|id| assert_eq!(send.push_waiting(message(0), waiting(id)), None));
+        let full = send.allocated();
+        for taken in 1..=count {
+            assert!(send.cancel(SendId(order(taken - 1, count))).is_some());
+            let (left, allocated) = ((count - taken) as usize, send.allocated());
+            let most = full * left / count as usize * 4 + 4096;
+            assert!(allocated <= most, "{allocated} bytes for {left} messages, {full} for {count}");
+        }
+        assert!(send.is_idle());
+    }
+}
+
+#[test]
 fn a_new_link_transmits_again_from_what_was_received() {
     let mut send = buffer([message(98), message(98)]);
     transmit(&mut send, 100);

@@ -1,5 +1,6 @@
 //! The rules of [`Recovery`](super::Recovery) one by one, and whole transfers in virtual time.
 
+mod controller;
 mod flow;
 mod goals;
 mod network;
@@ -8,3 +9,4 @@ mod paths;
 mod rival;
 #[expect(clippy::single_range_in_vec_init, reason = "acknowledgements of one range")]
 mod rules;
+mod samples;
