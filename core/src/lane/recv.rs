@@ -224,8 +224,8 @@ impl RecvBuffer {
     /// What is not scanned may stay long after what came with it was taken.
     fn keep_fresh(&mut self) {
         if !self.fresh.is_empty() {
-            let (fresh, len) = (core::mem::take(&mut self.fresh), self.fresh.len());
-            (self.fresh, self.fresh_capacity) = keep(fresh, len, self.fresh_capacity);
+            let len = self.fresh.len();
+            (self.fresh, self.fresh_capacity) = keep(core::mem::take(&mut self.fresh), len, self.fresh_capacity);
         }
     }
 

@@ -571,9 +571,12 @@ fn what_waits_for_answers_to_be_taken_holds_no_memory_beside_its_own() {
     let mut records = vec![reply(""); MAX_REPLIES];
     records.push(Outgoing::Message(vec![7; 20_000].into()));
     let waits = stream(&records[MAX_REPLIES..]).len();
-    let mut recv = buffer(MESSAGES);
-    let arrived = stream(&records);
-    recv.insert(0, arrived.clone(), 2 * waits + 1).unwrap();
-    while recv.scan().unwrap().is_some() {}
-    assert!(!arrived.as_ptr_range().contains(&recv.fresh.as_ptr()));
+    for (capacity, is_held) in [(2 * waits, true), (2 * waits + 1, false)] {
+        let mut recv = buffer(MESSAGES);
+        let arrived = stream(&records);
+        recv.insert(0, arrived.clone(), capacity).unwrap();
+        while recv.scan().unwrap().is_some() {}
+        let is_inside = arrived.as_ptr_range().contains(&recv.fresh.as_ptr());
+        assert_eq!(is_inside, is_held, "{waits} of {capacity} bytes");
+    }
 }
