@@ -213,6 +213,11 @@ pub fn close(code: u64) -> Vec<u8> {
     [vec![0x10], sized(&[&[1][..], &varint(code), &[0]].concat())].concat()
 }
 
+/// CLOSED.
+pub fn closed() -> Vec<u8> {
+    numbers(&[0x12])
+}
+
 /// GOAWAY.
 pub fn go_away(within_ms: u64) -> Vec<u8> {
     [vec![0x16], sized(&[varint(within_ms), vec![0]].concat())].concat()

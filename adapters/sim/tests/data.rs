@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use steadfast::{
-    Config, Event, LaneId, LaneKind, LaneOptions, MAX_NAME, Message, Received, ReceivedBytes, SendErrorKind,
-    SendOptions, ServerConfig, State,
+    Bytes, Code, Config, Event, Fate, LaneId, LaneKind, LaneOptions, LinkKind, MAX_NAME, Message, ProtocolCode,
+    Received, ReceivedBytes, SendErrorKind, SendOptions, ServerConfig, State,
 };
 use steadfast_sim::{ADDRESS, Break, End, Rigour, World};
 
@@ -69,6 +69,39 @@ fn the_peers_limit_holds_where_it_is_the_smaller_one() {
     assert_eq!(world.socket(client).max_message(), 1000);
     let refused = world.send(client, vec![0; 1001]).unwrap_err();
     assert_eq!(refused.kind, SendErrorKind::TooLarge { what: "message", size: 1001, limit: 1000 });
+}
+
+#[test]
+fn what_was_accepted_before_the_peer_told_a_smaller_limit_ends_the_socket_and_comes_back() {
+    let datagrams = LinkKind::Datagram { mtu: 1200 };
+    for (kind, max_message, max_headers, what, size, limit) in [
+        (LinkKind::Stream, 1000, 64 << 10, "message", 1001, 1000),
+        (LinkKind::Stream, 16 << 20, 100, "headers", 101, 100),
+        (datagrams, 1000, 64 << 10, "message", 1001, 1000),
+    ] {
+        let mut server_config = ServerConfig::default();
+        (server_config.socket.max_message, server_config.socket.max_headers) = (max_message, max_headers);
+        let mut world = World::new(1);
+        world.conditions.kind = kind;
+        world.serve(ADDRESS, server_config);
+        let client = world.idle_client(Config::default(), &[ADDRESS], Bytes::new());
+        let large = match what {
+            "message" => Message::new(vec![7; size]),
+            _ => Message::new("").with_headers(vec![7; size]),
+        };
+        world.send(client, "small").unwrap();
+        world.send(client, large.clone()).unwrap();
+        world.with(client, |socket, now| socket.connect(now));
+        world.run_for(5 * SECOND);
+        let reason = world.closed(client).expect("closed").local.expect("a reason of its own");
+        assert_eq!(reason.code, Code::Protocol(ProtocolCode::TooLarge));
+        assert_eq!(*reason.reason, *format!("buffered {what} of {size} bytes is over the peer's limit of {limit}"));
+        let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
+        let back: Vec<_> = back.into_iter().map(|unconfirmed| (unconfirmed.message, unconfirmed.fate)).collect();
+        assert_eq!(back, [(Message::new("small"), Fate::Unsent), (large, Fate::Unsent)]);
+        let peer = world.peer(client).expect("the server's end");
+        assert_eq!(world.closed(peer).expect("closed").remote, Some(reason));
+    }
 }
 
 #[test]

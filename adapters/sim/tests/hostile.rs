@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use steadfast::{Bytes, Code, Config, Event, LaneId, LinkId, LinkKind, ProtocolCode, ServerConfig, State};
-use steadfast_sim::by_hand::{data, first_packet, packet, plain, rejection, report, varint};
+use steadfast_sim::by_hand::{
+    Announcement, closed, data, extended, first_packet, go_away, hello, open, packet, plain, rejection, report, varint,
+    welcome,
+};
 use steadfast_sim::{ADDRESS, Break, End, ServerIx, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -68,6 +71,30 @@ fn garbage_inside_a_session_ends_the_link_and_the_session_resumes() {
         world.run_for(5 * SECOND);
         assert_eq!(losses(&mut world, server).len(), 1, "garbage {number}");
         assert_eq!(world.texts(server), ["after"], "garbage {number}");
+    }
+}
+
+#[test]
+fn what_a_side_may_not_say_ends_the_link_with_a_code() {
+    let volatile = [&[0x0A, 0, 2][..], &extended(0x7F, b"")].concat();
+    let announced = Announcement::default();
+    for (reader, bytes, code) in [
+        (Side::Server, packet(&go_away(5)), ProtocolCode::Unexpected),
+        (Side::Server, packet(&closed()), ProtocolCode::Unexpected),
+        (Side::Client, packet(&closed()), ProtocolCode::Unexpected),
+        (Side::Server, hello(&open(1, b"", announced)), ProtocolCode::Unexpected),
+        (Side::Client, welcome(&[7; 16], announced), ProtocolCode::Unexpected),
+        (Side::Server, packet(&volatile), ProtocolCode::UnknownFrame),
+        (Side::Client, packet(&volatile), ProtocolCode::UnknownFrame),
+    ] {
+        let (mut world, client, server) = World::pair(1);
+        world.run_for(SECOND);
+        let hearer = if reader == Side::Client { client } else { server };
+        world.events(hearer);
+        world.inject(world.link_of(client).unwrap(), reader, bytes.clone());
+        world.run_for(5 * SECOND);
+        assert_eq!(losses(&mut world, hearer), [Code::Protocol(code)], "{reader:?} {bytes:?}");
+        assert_eq!([client, server].map(|end| world.state(end)), [State::Ready; 2], "{reader:?} {bytes:?}");
     }
 }
 

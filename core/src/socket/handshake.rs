@@ -130,6 +130,14 @@ impl Socket {
     }
 
     /// The handshake of this epoch is done: what is told on every new link is told again.
+    /// The handshake is done, and this side cannot live with what it said: the peer is to hear that.
+    fn open_for_farewell(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.phase = Phase::Ready;
+        }
+        self.name_datagrams();
+    }
+
     fn handshake_done(&mut self) {
         if let Some(link) = &mut self.link {
             link.phase = Phase::Ready;
@@ -245,6 +253,7 @@ impl Socket {
         self.lanes.on_params(params.main_window, params.lane_window, u64::from(params.max_lanes));
         if let Some((what, size, limit)) = self.lanes.find_over(self.max_message(), self.max_headers()) {
             let text = alloc::format!("buffered {what} of {size} bytes is over the peer's limit of {limit}");
+            self.open_for_farewell();
             return self.end_now(CloseReason::protocol(ProtocolCode::TooLarge, text));
         }
         self.handshake_done();
@@ -257,6 +266,7 @@ impl Socket {
     fn on_resumed(&mut self, states: &LaneStates) {
         if let Err(text) = self.lanes.check(states) {
             let reason = CloseReason::protocol(ProtocolCode::StateMismatch, text);
+            self.open_for_farewell();
             self.say_farewell(&reason);
             return self.lose_session(reason);
         }
