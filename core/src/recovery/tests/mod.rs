@@ -9,4 +9,5 @@ mod paths;
 mod rival;
 #[expect(clippy::single_range_in_vec_init, reason = "acknowledgements of one range")]
 mod rules;
+#[expect(clippy::single_range_in_vec_init, reason = "acknowledgements of one range")]
 mod samples;
