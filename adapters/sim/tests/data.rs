@@ -105,6 +105,29 @@ fn what_was_accepted_before_the_peer_told_a_smaller_limit_ends_the_socket_and_co
 }
 
 #[test]
+fn a_lane_takes_and_gives_what_it_is_for() {
+    let mut config = Config::default();
+    (config.max_message, config.send_buffer, config.receive_buffer) = (1000, 2000, 32 << 20);
+    let (mut world, client, server) = World::pair_with(1, config, ServerConfig::default());
+    let bytes = open_lane(&mut world, client, &LaneOptions { kind: LaneKind::Bytes, ..LaneOptions::default() });
+    let refused = world.with(client, |socket, now| socket.send(now, bytes, "text".into())).unwrap_err();
+    assert_eq!(refused.kind, SendErrorKind::Misuse("the lane carries bytes: write to it"));
+    let refused = world.with(client, |socket, now| socket.write(now, LaneId::MAIN, b"text"));
+    assert_eq!(refused, Err(SendErrorKind::Misuse("the lane carries messages: send on it")));
+    let large = Message::new(vec![7; 1000]).with_headers(vec![7; 1500]);
+    let refused = world.send(client, large).unwrap_err();
+    assert_eq!(refused.kind, SendErrorKind::TooLarge { what: "message with headers", size: 2500, limit: 1936 });
+    world.with(client, |socket, now| socket.write(now, bytes, b"text")).unwrap();
+    world.send(client, "message").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.with(server, |socket, now| socket.recv(now, bytes)), None);
+    assert_eq!(world.with(server, |socket, now| socket.read(now, LaneId::MAIN, 100)), None);
+    assert_eq!(world.recv(server), Some(Received::Message("message".into())));
+    let read = world.with(server, |socket, now| socket.read(now, bytes, 100));
+    assert_eq!(read, Some(ReceivedBytes::Data(Bytes::from_static(b"text"))));
+}
+
+#[test]
 fn headers_and_names_survive_cuts_and_resumes() {
     let (mut world, client, server) = World::pair(1);
     let message = |number: usize| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use steadfast::{
     AskError, AskId, AskRef, CloseReason, Config, Event, Fate, LaneId, LaneOptions, Message, OnLoss, Received, Reply,
-    ServerConfig,
+    SendErrorKind, ServerConfig,
 };
 use steadfast_sim::{ADDRESS, Break, End, World};
 
@@ -141,6 +141,29 @@ fn the_answer_to_a_cancelled_ask_is_dropped() {
         }
     );
     assert!(world.socket(server).is_confirmed(LaneId::MAIN));
+}
+
+#[test]
+fn answers_that_nobody_has_taken_are_dropped_with_their_ask_and_count_as_taken() {
+    let (mut world, client, server) = World::pair(1);
+    let question = ask(&mut world, client, "question", None);
+    let (reference, _) = take_ask(&mut world, server);
+    for text in ["one", "two", "three"] {
+        reply(&mut world, server, reference, text, true);
+    }
+    world.run_for(SECOND);
+    assert!(!world.socket(server).is_confirmed(LaneId::MAIN), "nobody has taken them");
+    assert!(world.socket(client).stats().recv_queue_bytes > 0);
+    world.events(client);
+    world.with(client, |socket, now| socket.cancel_ask(now, question));
+    assert_eq!(replies(&mut world, client, question), [Reply::Failed(AskError::Cancelled)]);
+    assert!(world.socket(server).is_confirmed(LaneId::MAIN));
+    assert_eq!(world.socket(client).stats().recv_queue_bytes, 0);
+    let refused = world.with(server, |socket, now| socket.reply(now, reference, "late".into(), false)).unwrap_err();
+    assert_eq!(refused.kind, SendErrorKind::Misuse("the ask is not open any more"));
+    world.send(server, "on").unwrap();
+    world.run_for(SECOND);
+    assert_eq!(world.texts(client), ["on"]);
 }
 
 #[test]
