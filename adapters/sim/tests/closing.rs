@@ -176,19 +176,17 @@ fn the_last_answer_of_a_close_may_be_lost_too() {
 
 #[test]
 fn an_end_that_nothing_drained_is_not_clean() {
-    let mut config = ServerConfig::default();
-    config.socket.retention = SECOND;
-    let (mut world, client, server) = World::pair_with(1, Config::default(), config);
+    let (mut world, client, server) = World::pair(1);
     world.conditions.dialling = Dialling::Refused;
     world.break_link(world.link_of(client).unwrap(), Break::Reset);
     world.run_for(SECOND / 2);
     world.send(server, "never arrives").unwrap();
-    world.run_until("the session has expired", SECOND, |world| world.state(server) == State::Closed);
+    world.with(server, |socket, now| socket.abort(now, CloseReason::app(5, "")));
     world.conditions.dialling = Dialling::Works;
     world.with(client, |socket, now| socket.reconnect_now(now));
     world.run_until("the tombstone has answered", SECOND / 2, |world| world.state(client) == State::Closed);
     let closed = world.closed(client).unwrap();
-    assert_eq!(closed.remote.as_ref().map(|reason| reason.code), Some(Code::Protocol(ProtocolCode::Ended)));
+    assert_eq!(closed.remote.as_ref().map(|reason| reason.code), Some(Code::App(5)));
     assert!(!closed.clean, "what the server wrote has not arrived");
 }
 

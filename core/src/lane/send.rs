@@ -110,7 +110,6 @@ impl SendBuffer {
     }
 
     /// The end of the stream, without what waits.
-    #[cfg(test)]
     pub(crate) fn end(&self) -> u64 {
         self.ledger.end()
     }

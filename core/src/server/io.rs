@@ -1,7 +1,7 @@
 //! The contract of a server: the same as a socket's.
 
 use super::{Server, ServerEvent, SocketId};
-use crate::code::{CloseReason, ProtocolCode};
+use crate::code::{CloseReason, Code, ProtocolCode};
 use crate::ids::{LinkId, LinkKind};
 use crate::link::{Deadline, LinkAction, RecvBytes, Timer, Transmit};
 use crate::time::Time;
@@ -145,6 +145,14 @@ impl Server {
 
     fn bury(&mut self, id: SocketId) {
         let Some(socket) = self.table.get(id) else { return };
+        // A session that was lost is unknown from now on (PROTOCOL.md §6.4): its client is to be told just that.
+        let is_loss = |reason: &CloseReason| {
+            use ProtocolCode::{Expired, GoingAway, StateMismatch};
+            matches!(reason.code, Code::Protocol(Expired | GoingAway | StateMismatch))
+        };
+        if socket.closed().is_some_and(|it| !it.clean && it.local.iter().chain(&it.remote).any(is_loss)) {
+            return;
+        }
         let Some((session, secret)) = socket.session_id().zip(socket.secret().copied()) else { return };
         let reason = socket.closed().and_then(|closed| closed.local.clone().or_else(|| closed.remote.clone()));
         let reason = reason.unwrap_or_else(|| CloseReason::protocol(ProtocolCode::Ended, ""));

@@ -149,9 +149,14 @@ impl Asks {
         }
     }
 
-    /// The application takes an ask of the peer; false when the peer has cancelled it.
-    pub(crate) fn open(&mut self, key: AskKey) -> bool {
-        !self.cancelled.remove(&key) && self.open.insert(key)
+    /// An ask of the peer has its turn: whether it is passed over, as the peer has cancelled it.
+    pub(crate) fn pass_over(&mut self, key: AskKey) -> bool {
+        self.cancelled.remove(&key)
+    }
+
+    /// The application takes an ask of the peer.
+    pub(crate) fn open(&mut self, key: AskKey) {
+        self.open.insert(key);
     }
 
     pub(crate) fn is_open(&self, key: AskKey) -> bool {

@@ -140,6 +140,7 @@ impl Socket {
             Err(kind) => return Err(SendError::new(kind, message)),
         };
         let sent = self.state == State::Ready
+            && self.ending.is_none()
             && self.volatile.push(number, record::encode_message(message), self.config.volatile_buffer);
         self.settle();
         Ok(sent)
@@ -215,9 +216,12 @@ impl Socket {
                 LaneKind::Bytes => "the lane carries messages: send on it",
             }));
         }
-        let is_left =
-            self.is_draining() && (number != MAIN || self.drain.as_ref().is_some_and(|drain| drain.is_finished()));
-        if self.state == State::Closed || self.ending.is_some() || entry.send.is_finishing() || is_left {
+        let is_over = if self.is_held(number) {
+            self.drain.as_ref().is_some_and(|drain| drain.is_finished())
+        } else {
+            self.is_draining() || self.ending.is_some() || entry.send.is_finishing()
+        };
+        if self.state == State::Closed || is_over {
             return Err(SendErrorKind::Closed);
         }
         Ok(number)
@@ -243,12 +247,7 @@ impl Socket {
 
     /// Whether `cost` bytes and `messages` more fit; if not, the application is told when there is room.
     pub(super) fn check_room(&mut self, cost: usize, messages: usize) -> Result<(), SendErrorKind> {
-        let (mut bytes, mut count) = self.lanes.buffered();
-        if let Some(drain) = &self.drain {
-            let (held_bytes, held_messages) = drain.held();
-            bytes += held_bytes;
-            count += held_messages;
-        }
+        let (bytes, count) = self.queued();
         if bytes + cost > self.config.send_buffer {
             Err(self.full(SendErrorKind::Full { buffered: bytes, limit: self.config.send_buffer, unit: "bytes" }))
         } else if count + messages > self.config.send_messages {
@@ -256,6 +255,13 @@ impl Socket {
         } else {
             Ok(())
         }
+    }
+
+    /// Bytes and messages that wait or are unconfirmed, or are held for the next incarnation.
+    pub(super) fn queued(&self) -> (usize, usize) {
+        let (bytes, messages) = self.lanes.buffered();
+        let (held_bytes, held_messages) = self.drain.as_ref().map_or((0, 0), |drain| drain.held());
+        (bytes + held_bytes, messages + held_messages)
     }
 
     #[cold]
@@ -319,7 +325,7 @@ impl Socket {
             Err(kind) => return Err(SendError::new(kind, message)),
         };
         let ask = self.asks.start(number, timeout.map(|timeout| self.now + timeout));
-        if self.lanes.get(number).is_some_and(|lane| lane.recv.fin_received()) {
+        if !self.is_held(number) && self.lanes.get(number).is_some_and(|lane| lane.recv.fin_received()) {
             self.end_ask(ask, AskError::NoReply);
         } else {
             self.queue(number, Outgoing::Ask(ask, message), None);
@@ -375,15 +381,17 @@ impl Socket {
                 let held = self.drain.as_mut().is_some_and(|drain| drain.cancel_ask(ask));
                 if !held {
                     self.lanes.with_send(number, |send: &mut SendBuffer| send.cancel_ask(ask));
-                    self.after_confirmation();
                 }
+                self.after_confirmation();
             }
         }
     }
 
     /// The peer has finished the lane: what was asked on it gets no (further) answer.
     pub(super) fn end_asks_on(&mut self, number: u64) {
-        let asks = self.asks.pending().filter(|(_, lane, _)| *lane == number).map(|(ask, ..)| ask);
+        let held = self.is_held(number);
+        let concerned = |(_, lane, offset): &(AskId, u64, Option<u64>)| *lane == number && (offset.is_some() || !held);
+        let asks = self.asks.pending().filter(concerned).map(|(ask, ..)| ask);
         for ask in asks.collect::<alloc::vec::Vec<AskId>>() {
             self.end_ask(ask, AskError::NoReply);
         }
@@ -394,6 +402,14 @@ impl Socket {
 impl Socket {
     /// Hands an ask to the application, or refuses it when too many are open; `None` then, and when it was cancelled.
     fn take_ask(&mut self, number: u64, at: u64) -> Option<AskRef> {
+        if self.asks.pass_over((number, at)) {
+            return None;
+        }
+        let ask = AskRef { incarnation: self.incarnation, lane: number, offset: at };
+        // No answer can follow the lane's end, with which the ask ends for the peer.
+        if self.lanes.get(number).is_some_and(|lane| lane.send.is_finishing()) {
+            return Some(ask);
+        }
         if self.asks.open_count() >= self.config.max_open_asks {
             let reason = CloseReason::protocol(
                 crate::code::ProtocolCode::TooManyAsks,
@@ -402,10 +418,8 @@ impl Socket {
             self.push_control(number, Outgoing::AskEnd { ask: at, outcome: AskOutcome::Refused(reason) });
             return None;
         }
-        if !self.asks.open((number, at)) {
-            return None;
-        }
-        Some(AskRef { incarnation: self.incarnation, lane: number, offset: at })
+        self.asks.open((number, at));
+        Some(ask)
     }
 
     /// Answers an ask of the peer; `more` when further answers follow.
@@ -469,12 +483,13 @@ impl Socket {
         if self.state == State::Closed {
             return Err(SendErrorKind::Closed);
         }
+        let is_ours = ask.incarnation == self.incarnation;
+        if is_ours && self.lanes.get(ask.lane).is_some_and(|lane| lane.send.is_finishing()) {
+            return Err(SendErrorKind::Closed);
+        }
         if !self.is_ask_open(ask) {
             return Err(SendErrorKind::Misuse("the ask is not open any more"));
         }
-        match self.lanes.get(ask.lane) {
-            Some(lane) if !lane.send.is_finishing() => Ok(ask.lane),
-            _ => Err(SendErrorKind::Closed),
-        }
+        Ok(ask.lane)
     }
 }

@@ -130,6 +130,7 @@ impl Socket {
             return;
         }
         let held = self.lanes.with_send(MAIN, |send| send.retract_unsent()).unwrap_or_default();
+        self.lanes.uncover(MAIN);
         let deadline = self.now + Duration::from_millis(within_ms);
         let mut drain = Drain::new(deadline, alternative, true);
         for (out, wait) in held {
@@ -140,6 +141,10 @@ impl Socket {
                 out => self.lanes.push(MAIN, out),
             }
         }
+        // An end that has left before is one of the application's, too.
+        if self.lanes.get(MAIN).is_some_and(|lane| lane.send.is_finishing()) {
+            drain.finish();
+        }
         self.drain = Some(Box::new(drain));
         let alternative = Bytes::copy_from_slice(alternative.as_bytes());
         let within_micros = within_ms.saturating_mul(1000);
@@ -148,6 +153,11 @@ impl Socket {
 
     pub(super) fn is_draining(&self) -> bool {
         self.drain.as_ref().is_some_and(|drain| drain.client)
+    }
+
+    /// Whether what is written on this lane waits for the next incarnation.
+    pub(super) fn is_held(&self, number: u64) -> bool {
+        number == MAIN && self.is_draining() && self.ending.as_ref().is_none_or(|ending| ending.reopens())
     }
 
     pub(super) fn drain_deadline(&self) -> Option<Time> {
@@ -184,7 +194,9 @@ impl Socket {
         let reason = CloseReason::protocol(ProtocolCode::GoingAway, "");
         self.drop_link(reason, true);
         self.fail_sent_asks();
+        let finished_all = self.finished_all;
         self.next_incarnation();
+        self.finished_all = finished_all;
         for (out, wait) in core::mem::take(&mut drain.held) {
             match wait {
                 None => self.lanes.push(MAIN, out),
@@ -204,6 +216,7 @@ impl Socket {
             dialer.redial.reset();
         }
         self.plan_next_attempt();
+        self.after_confirmation();
         true
     }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 
+use super::lanes::MAIN;
 use super::{Socket, State};
 use crate::code::{CloseReason, Code, ProtocolCode};
 use crate::event::{Closed, Event};
@@ -53,6 +54,17 @@ impl Ending {
         self.reopens
     }
 
+    /// The process is another one, whose links may have the names of former ones.
+    pub(crate) fn forget_links(&mut self) {
+        self.told_on = None;
+    }
+
+    /// Whether it is the end of a drain, which may take as long as that: on the client's side, or on the server's.
+    fn is_of_drain(&self) -> bool {
+        let is_drain = |reason: &CloseReason| reason.code == Code::Protocol(ProtocolCode::GoingAway);
+        self.reopens || self.local.is_none() && self.remote.as_ref().is_some_and(is_drain)
+    }
+
     /// The peer has closed for a reason of its own, so that nothing follows a drain.
     fn keep_closed(&mut self, reason: &CloseReason) {
         let is_drain = reason.code == Code::Protocol(ProtocolCode::GoingAway);
@@ -78,9 +90,10 @@ impl Socket {
             let waits = self.dialer.as_ref().is_none_or(|dialer| {
                 dialer.redial_at.is_some() || self.link.is_some() || (dialer.dialling && self.has_something_to_drain())
             });
+            let deadline = self.now + self.config.close_timeout;
             let ending = self.begin_ending();
             if core::mem::take(&mut ending.reopens) {
-                ending.local = None;
+                (ending.local, ending.deadline) = (None, deadline);
             }
             ending.local.get_or_insert(reason);
             if let Some(link) = &mut self.link {
@@ -145,10 +158,15 @@ impl Socket {
     /// A server's tombstone answers: the socket has ended there. Cleanly, if both directions were drained here, ends
     /// included: a lane that was never used does not show that the peer never wrote to it.
     pub(super) fn on_ended_elsewhere(&mut self, reason: CloseReason) {
+        if self.is_held(MAIN) && !matches!(reason.code, Code::App(_)) {
+            // That is how the old session was to end, if nothing is left in it.
+            let is_drained = self.ending.is_some() && self.lanes.all_done_or_unused();
+            return if is_drained { self.finish_socket(true) } else { self.drain_failed() };
+        }
         let ending = self.begin_ending();
         ending.keep_closed(&reason);
         ending.remote.get_or_insert(reason);
-        let drained = ending.reopens || self.lanes.all_done();
+        let drained = self.lanes.all_done();
         self.finish_socket(drained);
     }
 
@@ -183,7 +201,9 @@ impl Socket {
     }
 
     pub(super) fn ending_deadline(&self) -> Option<Time> {
-        self.ending.as_ref().filter(|_| self.state != State::Closed).map(|ending| ending.deadline)
+        let is_drain = |ending: &Ending| self.drain.is_some() && ending.is_of_drain();
+        let ending = self.ending.as_deref().filter(|ending| self.state != State::Closed && !is_drain(ending))?;
+        Some(ending.deadline)
     }
 
     pub(super) fn may_say_closing(&self) -> bool {

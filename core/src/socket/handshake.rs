@@ -163,6 +163,10 @@ impl Socket {
         }
         self.confirm_finishes();
         self.after_confirmation();
+        if self.wants_lanes && self.lanes.may_open_more() {
+            self.wants_lanes = false;
+            self.tell(Event::LanesAvailable);
+        }
     }
 }
 
@@ -223,7 +227,9 @@ impl Socket {
         };
         match answer {
             Handshake::Welcome(welcome) if welcome.nonce == nonce => match welcome.kind {
-                WelcomeKind::Opened { session, secret, epoch, retention_ms, params } if self.session.is_none() => {
+                WelcomeKind::Opened { session, secret, epoch, retention_ms, params }
+                    if self.session.is_none() && epoch == 1 =>
+                {
                     self.on_opened(session, secret, epoch, retention_ms, &params);
                 }
                 WelcomeKind::Resumed { epoch, lanes, mac } if proven(&mac, &self.session) => {

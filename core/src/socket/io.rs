@@ -82,6 +82,7 @@ impl Socket {
         self.forget_dial();
         self.farewell = None;
         self.actions.clear();
+        self.ending.iter_mut().for_each(|ending| ending.forget_links());
         self.assume_committed();
         self.drop_link(CloseReason::protocol(ProtocolCode::Normal, "the process was restarted"), false);
         self.settle();

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::gate::Gate;
 use super::lanes::{Lanes, Side};
 use super::{Socket, State};
-use crate::code::CloseReason;
+use crate::code::{CloseReason, Code, ProtocolCode};
 use crate::config::OnLoss;
 use crate::event::{Event, SessionLost};
 use crate::ids::{AskRef, Incarnation, LaneId};
@@ -34,6 +34,13 @@ impl Socket {
         if self.state == State::Closed || self.lost {
             return;
         }
+        if self.ending.as_ref().is_some_and(|ending| ending.reopens()) {
+            // The old session was to end anyway. If the server has forgotten it when nothing was left in it, nothing is lost.
+            if reason.code == Code::Protocol(ProtocolCode::UnknownSession) && self.lanes.all_done_or_unused() {
+                return self.finish_socket(true);
+            }
+            self.ending = None;
+        }
         self.collect_unconfirmed();
         self.drain = None;
         self.fail_asks(false);
@@ -43,6 +50,9 @@ impl Socket {
         if reopens {
             self.lost = true;
             self.drop_link(reason, true);
+            if let Some(dialer) = &mut self.dialer {
+                dialer.redial_at = None;
+            }
         } else {
             self.end_by_peer(reason);
         }
@@ -69,6 +79,7 @@ impl Socket {
     pub(super) fn next_incarnation(&mut self) {
         self.incarnation = Incarnation(self.incarnation.0 + 1);
         self.session = None;
+        self.counters.bytes_resent += self.lanes.resent();
         self.lanes = Lanes::new(&self.config, Side::Client);
         self.asks.forget_records();
         self.gate = Gate::new(self.config.durable);

@@ -126,15 +126,16 @@ impl Socket {
         if let Err(violation) = lane.recv.insert(offset, payload, capacity) {
             return self.violate(violation.code(), &alloc::format!("lane {number}: {violation}"));
         }
-        if lane.recv.received() > before {
+        let advanced = lane.recv.received() > before;
+        if self.scan_records(number) && advanced {
             self.on_progress();
         }
-        self.scan_records(number);
         self.after_arrival(number);
     }
 
-    /// Deals with all records that do not wait for the application.
-    pub(super) fn scan_records(&mut self, number: u64) {
+    /// Deals with all records that do not wait for the application; false when one of them is a violation.
+    pub(super) fn scan_records(&mut self, number: u64) -> bool {
+        let mut is_good = true;
         let has_ended = |socket: &Socket| socket.lanes.get(number).is_some_and(|lane| lane.recv.fin_received());
         let had_ended = has_ended(self);
         while let Some(lane) = self.lanes.get_mut(number) {
@@ -143,6 +144,7 @@ impl Socket {
                 Ok(None) => break,
                 Err(violation) => {
                     self.violate(violation.code(), &alloc::format!("lane {number}: {violation}"));
+                    is_good = false;
                     break;
                 }
             }
@@ -150,6 +152,7 @@ impl Socket {
         if !had_ended && has_ended(self) {
             self.end_asks_on(number);
         }
+        is_good
     }
 
     /// A record that does not wait for the application to read up to it.
@@ -181,6 +184,7 @@ impl Socket {
                 self.asks.cancel_theirs((number, ask), unread, self.config.max_open_asks);
             }
             // Only of a lane whose messages are discarded.
+            Incoming::Ask { at, .. } if self.asks.pass_over((number, at)) => {}
             Incoming::Ask { at, .. } => {
                 self.push_control(number, Outgoing::AskEnd { ask: at, outcome: AskOutcome::NoReply })
             }
@@ -294,7 +298,7 @@ impl Socket {
     /// There may be room again in the send buffer, and an end that was waited for.
     pub(super) fn after_confirmation(&mut self) {
         if self.wants_room {
-            let (bytes, messages) = self.lanes.buffered();
+            let (bytes, messages) = self.queued();
             if bytes <= self.config.send_buffer / 2 && messages <= self.config.send_messages / 2 {
                 self.wants_room = false;
                 self.tell(Event::Writable);

@@ -50,6 +50,9 @@ impl Talk {
             if done(self) {
                 return;
             }
+            if self.has_gone_away() {
+                continue;
+            }
             assert!(self.scene.sleep() && self.scene.now < end, "never {what}:\n{}", self.describe());
         }
         panic!("{what} only after very many wake-ups:\n{}", self.describe());
@@ -64,9 +67,14 @@ impl Talk {
         text
     }
 
+    /// The server that was to go away has nothing left to do.
+    fn has_gone_away(&self) -> bool {
+        self.is_moving && self.scene.server().is_empty()
+    }
+
     /// Everybody does what there is to do at this moment.
     fn tend(&mut self) {
-        if self.is_moving && self.scene.server().is_empty() {
+        if self.has_gone_away() {
             self.restart_server(false, true);
         }
         for round in 0..100 {

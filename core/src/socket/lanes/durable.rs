@@ -40,6 +40,17 @@ impl Lanes {
         }
     }
 
+    /// Of a lane something was taken back that had not left. What comes in its place waits for a commit of its own.
+    pub(crate) fn uncover(&mut self, number: u64) {
+        let Some(lane) = self.get_mut(number) else { return };
+        let end = lane.send.end();
+        if let Some(gate) = &mut lane.gate {
+            gate.committed.end = gate.committed.end.min(end);
+            gate.staged.end = gate.staged.end.min(end);
+            lane.send.set_gate(gate.committed.end);
+        }
+    }
+
     /// The state comes from a record that was committed: what it covers may have left.
     pub(crate) fn assume_committed(&mut self, assigned: &mut impl FnMut(AskId, u64)) {
         let numbers: Vec<u64> = self.numbers().collect();

@@ -144,9 +144,12 @@ impl Lanes {
             return None;
         }
         let unconfirmed = self.iter().flat_map(|(_, lane)| lane.send.clone().take_unconfirmed());
-        unconfirmed.filter_map(|record| record.out.into_message()).find_map(|message| {
-            let headers = message.headers().map_or(0, Bytes::len);
-            let sizes = [("message", message.payload.len(), max_message), ("headers", headers, max_headers)];
+        let mut sizes = unconfirmed.filter_map(|record| match record.out {
+            Outgoing::Open(options) => Some((0, options.headers.len())),
+            out => out.into_message().map(|it| (it.payload.len(), it.headers().map_or(0, Bytes::len))),
+        });
+        sizes.find_map(|(payload, headers)| {
+            let sizes = [("message", payload, max_message), ("headers", headers, max_headers)];
             sizes.into_iter().find(|(_, size, limit)| size > limit)
         })
     }
@@ -208,6 +211,11 @@ impl Lanes {
         self.others.insert(number, lane);
         self.push(number, Outgoing::Open(Box::new(options)));
         Ok(number)
+    }
+
+    /// Whether the peer allows this side another lane.
+    pub(crate) fn may_open_more(&self) -> bool {
+        self.opened < self.may_open
     }
 
     /// The peer has opened this lane, and with it all its lower ones.
@@ -522,6 +530,7 @@ impl Lanes {
         let Some(mut lane) = self.others.remove(&number) else { return };
         self.expiring.remove(&number);
         self.prompts.retain(|prompted| *prompted != number);
+        self.reports.retain(|reported| *reported != number);
         self.resent_before += lane.send.resent();
         if self.side.other().nth(number).is_some() {
             self.allowed += 1;

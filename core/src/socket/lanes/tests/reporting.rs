@@ -74,6 +74,23 @@ fn plain_messages_are_taken_quietly_as_long_as_that_changes_nothing() {
 }
 
 #[test]
+fn nothing_is_reported_of_a_lane_that_is_over() {
+    let (mut client, mut server) = (lanes(Side::Client), lanes(Side::Server));
+    let number = client.open(LaneOptions::default()).unwrap();
+    settle(&mut client, &mut server);
+    for lanes in [&mut client, &mut server] {
+        lanes.with_send(number, |send| send.finish());
+    }
+    Pieces::of(&mut client).arrive(&mut server);
+    Pieces::of(&mut server).arrive(&mut client);
+    take(&mut client, number);
+    assert!(client.has_reports());
+    assert!(client.on_done(number, &mut |_| ()));
+    assert!(client.sweep(number));
+    assert!(!client.has_reports(), "it would be output, and there would be none");
+}
+
+#[test]
 fn a_report_says_where_the_lane_stands_and_gives_a_window() {
     let (_, mut server) = received(&[100, 100], 30);
     let start = server.get(2).unwrap().recv.consumed();
