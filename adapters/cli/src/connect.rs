@@ -29,7 +29,9 @@ pub(crate) async fn run(args: Connect, output: Output, notes: Notes) -> Result<(
         connector = connector.tls(trusting(path)?);
     }
     let socket = connector.connect().map_err(|error| match error {
-        ConnectError::Url(_) | ConnectError::PortZero(_) | ConnectError::Config(_) => Failure::usage(error),
+        ConnectError::Url(_) | ConnectError::PortZero(_) | ConnectError::Config(_) | ConnectError::Durable => {
+            Failure::usage(error)
+        }
         error => Failure::new(error),
     })?;
     let lines = Lines::of_stdin(limit)?;

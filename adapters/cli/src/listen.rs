@@ -28,7 +28,9 @@ pub(crate) async fn run(args: Listen, output: Output, notes: Notes) -> Result<()
     }
     let mut signals = Signals::new()?;
     let listener = builder.bind().await.map_err(|error| match error {
-        BindError::Url(_) | BindError::NoCertificate(_) | BindError::Config(_) => Failure::usage(error),
+        BindError::Url(_) | BindError::NoCertificate(_) | BindError::Config(_) | BindError::Durable => {
+            Failure::usage(error)
+        }
         error => Failure::new(error),
     })?;
     output.write(format!("{}\n", listener.local_url()).into_bytes()).await?;

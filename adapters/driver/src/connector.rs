@@ -84,6 +84,9 @@ impl<R: Runtime> Connector<R> {
         if let Some(url) = urls.iter().find(|url| !url.is_dialable()) {
             return Err(ConnectError::PortZero(url.clone()));
         }
+        if self.config.durable {
+            return Err(ConnectError::Durable);
+        }
         let mut clock = CachedClock::new();
         let now = clock.read();
         let addresses = self.addresses.into_iter().map(Arc::from).collect();

@@ -21,6 +21,10 @@ pub enum ConnectError {
     /// The configuration cannot work, or the authentication payload is too large.
     #[error("the configuration cannot work: {0}")]
     Config(#[from] ConfigError),
+    /// The configuration is durable, and there is nobody here who would commit: nothing would ever leave. Durable sockets are
+    /// driven by those who embed the core.
+    #[error("the configuration cannot work: `durable` is true, and an adapter commits nothing")]
+    Durable,
     /// There is no async runtime here.
     #[error(transparent)]
     NoRuntime(#[from] NoRuntime),
@@ -43,6 +47,10 @@ pub enum BindError {
     /// The configuration cannot work.
     #[error("the configuration cannot work: {0}")]
     Config(#[from] ConfigError),
+    /// The configuration is durable, and there is nobody here who would commit: nothing would ever leave. Durable sockets are
+    /// driven by those who embed the core.
+    #[error("the configuration cannot work: `durable` is true, and an adapter commits nothing")]
+    Durable,
     /// A `tls://` address without certificate and key.
     #[error("`{0}` needs a certificate and its key")]
     NoCertificate(String),

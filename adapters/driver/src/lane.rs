@@ -253,7 +253,7 @@ impl Lane {
             let now = access.now();
             access.machine.finish(now, self.id());
         });
-        Finish::new(self.handle(), Some(self.id()))
+        Finish::new(self.handle(), Some(self.key()))
     }
 
     /// Waits for a moment at which nothing that was accepted on this lane is unconfirmed. Cancellation-safe.
@@ -261,7 +261,7 @@ impl Lane {
     /// # Errors
     /// Why no confirmation will come.
     pub async fn confirmed(&self) -> Result<(), NotConfirmed> {
-        Finish::new(self.handle(), Some(self.id())).await
+        Finish::new(self.handle(), Some(self.key())).await
     }
 
     /// No more interest in what the peer sends on this lane: it is dropped as it arrives and counts as taken, and the

@@ -90,6 +90,9 @@ impl<R: Runtime> ListenerBuilder<R> {
             (true, tls) => tls,
             (false, _) => None,
         };
+        if self.config.socket.durable {
+            return Err(BindError::Durable);
+        }
         let mut clock = CachedClock::new();
         let machine = Machine::new(Arc::new(self.config), random::seed()?, clock.read())?;
         let refused = |source| BindError::Bind { url: self.url.clone(), source };

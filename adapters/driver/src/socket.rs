@@ -383,14 +383,16 @@ pub struct Finish {
     handle: Arc<Handle>,
     waiter: Waiter,
     lane: Option<LaneId>,
+    /// How many sessions had been lost when there was something to confirm.
     losses: u64,
 }
 
 impl Finish {
     /// Of one lane, or of all.
-    pub(crate) fn new(handle: &Arc<Handle>, lane: Option<LaneId>) -> Finish {
-        let losses = handle.with(|access| access.signals.losses);
-        Finish { handle: handle.clone(), waiter: Waiter::default(), lane, losses }
+    pub(crate) fn new(handle: &Arc<Handle>, lane: Option<LaneKey>) -> Finish {
+        let of_session = lane.filter(|lane| lane.id != LaneId::MAIN).map(|lane| lane.losses);
+        let losses = of_session.unwrap_or_else(|| handle.with(|access| access.signals.losses));
+        Finish { handle: handle.clone(), waiter: Waiter::default(), lane: lane.map(|lane| lane.id), losses }
     }
 }
 
@@ -400,10 +402,12 @@ impl Future for Finish {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NotConfirmed>> {
         let Finish { handle, waiter, lane, losses } = &mut *self;
         waiter.poll(handle, cx, |access| {
-            if access.signals.losses != *losses {
+            // What was lost is not confirmed, whether or not it was taken back since.
+            if access.signals.losses != *losses || access.signals.lost.is_some() {
                 return Ok(Err(NotConfirmed::Lost));
             }
-            if let Some(closed) = access.closed() {
+            // Nothing is left on the lanes then, although not all of it was confirmed.
+            if let Some(closed) = access.machine.closed() {
                 return Ok(if closed.unconfirmed == 0 { Ok(()) } else { Err(NotConfirmed::Closed) });
             }
             let is_open = |id: &LaneId| lane.is_none_or(|lane| lane == *id) && !access.machine.is_confirmed(*id);

@@ -184,6 +184,9 @@ async fn abort_hands_back_what_is_unconfirmed<R: Runtime>() {
     let mut confirmed = std::pin::pin!(client.confirmed());
     assert!(futures_lite::future::poll_once(confirmed.as_mut()).await.is_none());
     client.abort(CloseReason::app(2, "stop"));
+    for late in [client.confirmed().await, client.main_lane().finish().await] {
+        assert_eq!(late, Err(NotConfirmed::Closed), "before anybody was told of the end");
+    }
     let closed = client.closed().await;
     assert_eq!((closed.clean, closed.unconfirmed), (false, 2));
     assert_eq!(confirmed.await, Err(NotConfirmed::Closed));

@@ -7,8 +7,8 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use steadfast_adapter_tests::{Authority, Ends, accept, config, connect, ends, on_every_runtime, text};
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{
-    AnyLane, BindError, ByteLane, Change, CloseReason, ConnectError, Connector, LaneOptions, LinkLoss, Listener,
-    Socket, TlsClient, TlsError, TlsServer, UrlProblem, is_certificate_refused,
+    AnyLane, BindError, ByteLane, Change, CloseReason, Config, ConnectError, Connector, LaneOptions, LinkLoss,
+    Listener, ServerConfig, Socket, TlsClient, TlsError, TlsServer, UrlProblem, is_certificate_refused,
 };
 
 on_every_runtime!(
@@ -25,6 +25,7 @@ on_every_runtime!(
     a_server_cannot_send_a_tls_client_to_plain_tcp,
     wrong_addresses_and_certificates_are_named,
     port_0_cannot_be_connected_to,
+    durable_sockets_are_for_those_who_commit,
     an_address_in_use_is_named,
     bytes_flow_both_ways,
     a_byte_lane_ends_with_its_socket,
@@ -254,6 +255,17 @@ async fn port_0_cannot_be_connected_to<R: Runtime>() {
         assert!(matches!(error, ConnectError::PortZero(_)), "{error}");
         assert_eq!(error.to_string(), "`tls://a:0` cannot be connected to: port 0 is for listening only");
     }
+}
+
+async fn durable_sockets_are_for_those_who_commit<R: Runtime>() {
+    let mut config = Config::default();
+    config.durable = true;
+    let error = Connector::<R>::new("tcp://127.0.0.1:1").config(config.clone()).connect().unwrap_err();
+    assert_eq!(error.to_string(), "the configuration cannot work: `durable` is true, and an adapter commits nothing");
+    let mut server_config = ServerConfig::default();
+    server_config.socket = config;
+    let error = Listener::<R>::builder("tcp://127.0.0.1:0").config(server_config).bind().await.unwrap_err();
+    assert!(matches!(error, BindError::Durable), "{error}");
 }
 
 async fn an_address_in_use_is_named<R: Runtime>() {

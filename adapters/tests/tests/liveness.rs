@@ -10,7 +10,8 @@ use steadfast_adapter_tests::{
 };
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{
-    Change, CloseReason, Code, Config, Fate, LaneOptions, OnLoss, ProtocolCode, SendErrorKind, Socket, State,
+    Change, CloseReason, Code, Config, Fate, LaneOptions, NotConfirmed, OnLoss, ProtocolCode, SendErrorKind, Socket,
+    State,
 };
 
 on_every_runtime!(
@@ -229,8 +230,12 @@ async fn after_a_loss_the_next_incarnation_starts_afresh<R: Runtime>() {
     assert_eq!(lost.reason.code, Code::Protocol(ProtocolCode::UnknownSession));
     assert_eq!(client.try_send("too early").unwrap_err().kind, SendErrorKind::Lost);
     assert!(lane.recv().await.is_none());
+    for of_the_lost in [client.confirmed().await, lane.confirmed().await] {
+        assert_eq!(of_the_lost, Err(NotConfirmed::Lost));
+    }
     let returned: Vec<_> = client.take_unconfirmed().into_iter().map(|one| (one.message.payload, one.fate)).collect();
     assert_eq!(returned, [("nobody takes it".into(), Fate::InDoubt)]);
+    assert_eq!(lane.confirmed().await, Err(NotConfirmed::Lost));
     for index in 0..8 {
         client.send(format!("message {index}")).await.unwrap();
     }
