@@ -194,6 +194,10 @@ impl Socket {
 
     /// Something may have become readable, or have been consumed by itself.
     pub(super) fn after_arrival(&mut self, number: u64) {
+        // What broke a rule may have been the end.
+        if self.state == State::Closed {
+            return;
+        }
         let lane_id = self.lane_id(number);
         let Some(lane) = self.lanes.get_mut(number) else { return };
         lane.recv.take_fin();
