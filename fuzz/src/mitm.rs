@@ -184,11 +184,16 @@ impl Path {
         })
     }
 
+    /// One packet: what is written at once may hold a handshake and the frames behind it, and the stranger may not do the
+    /// same with both.
     fn taped(&self, tape: u8, packet: u8) -> Option<(LinkId, Side, Vec<u8>)> {
         let tapes = &self.talk.scene.tapes;
         let ((link, reader), tape) = tapes.iter().nth(usize::from(tape).checked_rem(tapes.len())?)?;
-        let packet = &tape[usize::from(packet).checked_rem(tape.len())?];
-        Some((*link, *reader, packet.to_vec()))
+        let packet = usize::from(packet);
+        let written = &tape[packet.checked_rem(tape.len())?];
+        let packets = packets(written);
+        let Packet { whole, .. } = &packets[(packet / tape.len()).checked_rem(packets.len())?];
+        Some((*link, *reader, written[whole.clone()].to_vec()))
     }
 
     fn replay(&mut self, at: Place, tape: u8, packet: u8) {
