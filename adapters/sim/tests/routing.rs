@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use steadfast::{
-    Bytes, Code, Config, Event, LinkId, OnLoss, ProtocolCode, ServerConfig, ServerEvent, SessionId, State,
+    Bytes, Code, Config, Event, LinkId, LinkKind, OnLoss, ProtocolCode, ServerConfig, ServerEvent, SessionId, State,
 };
 use steadfast_sim::{Break, Dialling, End, ServerIx, World};
 
@@ -18,6 +18,8 @@ struct Scene {
     stranger: ServerIx,
     link: LinkId,
     session: SessionId,
+    /// The owner's.
+    address: &'static str,
 }
 
 fn instance(instance: u64) -> ServerConfig {
@@ -29,12 +31,17 @@ fn instance(instance: u64) -> ServerConfig {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::over(LinkKind::Stream, "owner")
+    }
+
+    fn over(kind: LinkKind, address: &'static str) -> Scene {
         let mut world = World::new(1);
-        world.serve("owner", instance(1));
+        world.conditions.kind = kind;
+        world.serve(address, instance(1));
         let stranger = world.serve("stranger", instance(2));
         let mut config = Config::default();
         config.on_loss = OnLoss::Reopen;
-        let client = world.idle_client(config, &["owner", "stranger"], Bytes::new());
+        let client = world.idle_client(config, &[address, "stranger"], Bytes::new());
         world.with(client, |socket, now| socket.connect(now));
         let owner = world.wait_for_peer(client, SECOND);
         let session = world.socket(client).session_id().expect("a session");
@@ -51,13 +58,13 @@ impl Scene {
         let [ServerEvent::Foreign(link, asked)] = world.server_events(stranger)[..] else { panic!("nobody asked") };
         assert_eq!((asked, asked.instance()), (session, 1));
         assert_eq!(world.state(client), State::Connecting, "it waits for the answer");
-        Scene { world, client, owner, stranger, link, session }
+        Scene { world, client, owner, stranger, link, session, address }
     }
 
     fn resumes(&mut self) {
-        let Scene { world, client, owner, session, .. } = self;
+        let Scene { world, client, owner, session, address, .. } = self;
         world.run_until("ready", 30 * SECOND, |world| world.state(*client) == State::Ready);
-        assert_eq!(world.dials().last().map(|(.., address)| &**address), Some("owner"));
+        assert_eq!(world.dials().last().map(|(.., address)| &**address), Some(*address));
         assert_eq!(world.socket(*client).session_id(), Some(*session));
         world.run_for(SECOND);
         assert_eq!(world.texts(*owner), ["kept"]);
@@ -128,4 +135,14 @@ fn an_address_over_its_limit_is_refused_to_the_application() {
     assert_eq!(redirect(&mut scene, address.clone()), Ok(()));
     scene.world.run_for(SECOND);
     assert!(scene.world.dials().iter().any(|(.., dialled)| **dialled == *address));
+}
+
+#[test]
+fn a_redirect_over_datagrams_arrives_however_long_the_address_is() {
+    let owner: &str = format!("{:a>1024}", "").leak();
+    let mut scene = Scene::over(LinkKind::Datagram { mtu: 1200 }, owner);
+    let link = scene.link;
+    scene.world.command(scene.stranger, |server, now| server.redirect(now, link, owner)).unwrap();
+    scene.world.run_for(100 * MILLISECOND);
+    scene.resumes();
 }

@@ -211,7 +211,7 @@ impl Server {
         self.say(link, encode_cookie(id, &cookie));
     }
 
-    /// Answers the HELLO at hand with a REJECT, if that is not too much for an address that is not proven.
+    /// Answers the HELLO at hand with a REJECT. Where that is too much for an address that is not proven, it has to be proven first.
     pub(super) fn refuse_datagram(
         &mut self,
         link: LinkId,
@@ -219,19 +219,30 @@ impl Server {
         refusal: &Refusal,
         proof: Option<(&[u8; 32], &[u8])>,
     ) {
+        let is_held = self.is_held(link);
         let Some(door) = self.doors.doors.get(&link) else { return };
+        let hello = door.hello;
         let encode = |refusal: &Refusal| {
             let packet = reject(refusal, nonce, proof);
             let (datagram, length) = encode_piece(&door.hello, &[], &packet, 0, door.mtu, false);
             (length == packet.len()).then_some(datagram)
         };
-        let datagram = encode(refusal).or_else(|| encode(&refusal.without_text()));
-        let Some(datagram) = datagram.filter(|it| door.may_hear(it, door.size)) else { return };
-        if !self.is_held(link) {
-            let from = Parted::Hello(door.hello);
-            self.doors.part(link, self.now + LINGER, from, datagram.clone());
+        match encode(refusal).or_else(|| encode(&refusal.without_text())) {
+            Some(datagram) if door.may_hear(&datagram, door.size) => {
+                if !is_held {
+                    self.doors.part(link, self.now + LINGER, Parted::Hello(hello), datagram.clone());
+                }
+                self.say(link, datagram);
+            }
+            answer => {
+                if !is_held {
+                    self.doors.wait(link, self.now + self.config.hello_timeout);
+                }
+                if answer.is_some() {
+                    self.say_cookie(link, &hello);
+                }
+            }
         }
-        self.say(link, datagram);
     }
 
     /// The socket has left the link: with a last word, which is repeated for a while, or without.

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use steadfast::{Congestion, LaneId, ServerConfig};
-use steadfast_sim::by_hand::{Announcement, data, hello, lane_done, open, ping, report};
+use steadfast::{Congestion, LaneId, Server, ServerConfig, ServerEvent};
+use steadfast_sim::by_hand::{
+    Announcement, data, first_packet, hello, lane_done, lane_states, open, ping, report, resume,
+};
 
 use crate::Attack;
 use crate::intruder::{Intruder, ack, challenge, greeting, short};
 use crate::report::{DOOR, PIECES, Row, of_datagram_link, of_server, of_sessions};
 use crate::stage::{Stage, idle, on, serve, small};
+use crate::victim::Victim;
 
 pub(crate) const ALL: &[Attack] = &[
     ("datagrams: HELLOs from addresses where nobody is", spoofed_hellos),
     ("datagrams: HELLOs in pieces that never end", endless_pieces),
+    ("datagrams: small HELLOs that are redirected", redirected_hellos),
     ("datagrams: resumes from ever new addresses", moves),
     ("datagrams: CHALLENGEs in a loop", challenges),
     ("datagrams: packet numbers far ahead", far_ahead),
@@ -86,6 +90,32 @@ fn endless_pieces() -> Row {
     stage.pass(11 * SECOND);
     assert_eq!(stage.count_of("the link is hung up"), addresses.len() as u64);
     stage.finish(sent, "pieces", with_doors(&config(), PIECES), "hung up after `hello_timeout`").check((70_000, 3))
+}
+
+/// Where a session is that they ask for takes more bytes to say than three times the HELLO.
+fn redirected_hellos() -> Row {
+    let far = |victim: &mut Victim<Server>, event: &ServerEvent| {
+        if let ServerEvent::Foreign(link, _) = event {
+            victim.call(|server, now| server.redirect(now, *link, &"far".repeat(300))).expect("a short address");
+        }
+    };
+    let mut stage = Stage::new(config(), far);
+    let many = 20_000;
+    for number in 0..many {
+        let hello = hello(&resume(number, 5, &lane_states(0)));
+        let hello = &first_packet(&hello)[1..];
+        let link = stage.link_from(number);
+        let datagram = crate::intruder::piece(number, &[], hello.len() as u64, 0, hello);
+        let said = stage.said;
+        stage.hear(link, &datagram);
+        assert!((1..=3 * datagram.len() as u64).contains(&(stage.said - said)), "{} bytes", stage.said - said);
+    }
+    stage.exchange();
+    stage.pass(11 * SECOND);
+    assert_eq!(stage.count_of("the link is hung up"), many);
+    stage
+        .finish(many, "HELLOs", with_doors(&config(), 0), "a COOKIE each; the oldest links make room")
+        .check((75_000, 5))
 }
 
 /// The client's HELLOs are right. Nobody is at the addresses, and no CHALLENGE is answered, while the server has much to say.
