@@ -6,14 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
 
-/// Counts what is delivered and lost, and measures the rate from one packet's sending to its acknowledgement.
+/// Counts what is delivered, and measures the rate from one packet's sending to its acknowledgement.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Delivery {
     /// Bytes acknowledged.
     delivered: u64,
     delivered_at: Time,
-    /// Bytes lost.
-    lost: u64,
     /// When the packet left that was acknowledged last; or the first after an idle time.
     first_sent: Time,
     /// Until so many bytes are delivered, samples say what the application sent rather than what the path can carry.
@@ -25,7 +23,6 @@ pub(super) struct Delivery {
 pub(super) struct Departure {
     pub(super) delivered: u64,
     delivered_at: Time,
-    pub(super) lost: u64,
     first_sent: Time,
     app_limited: bool,
 }
@@ -35,8 +32,6 @@ pub(super) struct Departure {
 pub(crate) struct RateSample {
     /// Bytes acknowledged in the interval.
     pub(crate) delivered: u64,
-    /// Bytes lost in the interval.
-    pub(crate) lost: u64,
     /// The longer of how long the bytes took to leave and how long their acknowledgements took to come.
     pub(crate) interval: Duration,
     /// The application had nothing more to send at some time of it: the path may carry more.
@@ -55,7 +50,7 @@ impl RateSample {
 
 impl Delivery {
     pub(super) fn new(now: Time) -> Delivery {
-        Delivery { delivered: 0, delivered_at: now, lost: 0, first_sent: now, app_limited_until: 0 }
+        Delivery { delivered: 0, delivered_at: now, first_sent: now, app_limited_until: 0 }
     }
 
     pub(super) fn delivered(&self) -> u64 {
@@ -70,7 +65,6 @@ impl Delivery {
         Departure {
             delivered: self.delivered,
             delivered_at: self.delivered_at,
-            lost: self.lost,
             first_sent: self.first_sent,
             app_limited: self.delivered < self.app_limited_until,
         }
@@ -78,15 +72,6 @@ impl Delivery {
 
     pub(super) fn on_app_limited(&mut self, in_flight: u64) {
         self.app_limited_until = (self.delivered + in_flight).max(1);
-    }
-
-    pub(super) fn on_lost(&mut self, bytes: u64) {
-        self.lost += bytes;
-    }
-
-    /// Bytes that were counted as lost have arrived.
-    pub(super) fn on_found(&mut self, bytes: u64) {
-        self.lost = self.lost.saturating_sub(bytes);
     }
 
     /// Counts bytes that an ACK brought.
@@ -108,7 +93,6 @@ impl Delivery {
         self.first_sent = sent;
         (interval >= min_rtt).then_some(RateSample {
             delivered: self.delivered - departure.delivered,
-            lost: self.lost.saturating_sub(departure.lost),
             interval,
             app_limited: departure.app_limited,
             prior_delivered: departure.delivered,

@@ -16,6 +16,7 @@
 //! The receiver's loop: [`AckTracker::is_duplicate`] before a packet is looked into, [`AckTracker::on_received`] after it, and an ACK when one
 //! [is due](AckTracker::due) or a packet leaves anyway and [one would say something new](AckTracker::has_news).
 
+mod ack_aggregation;
 mod ack_tracker;
 mod congestion;
 mod delivery;

@@ -12,6 +12,8 @@ const MICRO: u64 = 1_000_000;
 const MIN_BURST_PACKETS: u64 = 4;
 /// What may leave at once, as time at the pacing rate: no adapter wakes more often.
 const BURST: u64 = 1000;
+/// The same when it was the pacer alone that kept a packet back, and its time has passed: a host that gets the processor late makes up for so much.
+const LATE: u64 = 10_000;
 
 /// A bucket that fills at the pacing rate and holds what may leave at once.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -21,11 +23,13 @@ pub(super) struct Pacer {
     tokens: u64,
     /// When the bucket was filled up last.
     at: Time,
+    /// Whether a packet is kept back that could leave but for its time.
+    keeps: bool,
 }
 
 impl Pacer {
     pub(super) fn new(now: Time, mtu: u64) -> Pacer {
-        Pacer { mtu, tokens: MIN_BURST_PACKETS * mtu * MICRO, at: now }
+        Pacer { mtu, tokens: MIN_BURST_PACKETS * mtu * MICRO, at: now, keeps: false }
     }
 
     /// When the next packet may leave at a `rate` in bytes per second.
@@ -36,23 +40,32 @@ impl Pacer {
             return now;
         }
         // Rather a few packets at once than a timer for each.
-        let wanted = wanted.max(self.burst(rate) / 4);
+        let wanted = wanted.max(self.most(rate, BURST) / 4);
         now + Duration::from_micros((wanted - tokens).div_ceil(rate.max(1)))
     }
 
-    pub(super) fn on_sent(&mut self, now: Time, bytes: u64, rate: u64) {
+    /// A packet left, and the window has room for the next.
+    pub(super) fn on_sent(&mut self, now: Time, bytes: u64, rate: u64, has_room: bool) {
         self.tokens = self.tokens_at(now, rate).saturating_sub(bytes * MICRO);
         self.at = self.at.max(now);
+        self.keeps = has_room;
+    }
+
+    /// There is nothing to be kept back.
+    pub(super) fn on_app_limited(&mut self) {
+        self.keeps = false;
     }
 
     fn tokens_at(&self, now: Time, rate: u64) -> u64 {
         let elapsed = now.since(self.at).as_micros() as u64;
-        self.tokens.saturating_add(elapsed.saturating_mul(rate)).min(self.burst(rate))
+        self.tokens
+            .saturating_add(elapsed.saturating_mul(rate))
+            .min(self.most(rate, if self.keeps { LATE } else { BURST }))
     }
 
     /// What the bucket holds.
-    fn burst(&self, rate: u64) -> u64 {
-        rate.saturating_mul(BURST).max(MIN_BURST_PACKETS * self.mtu * MICRO)
+    fn most(&self, rate: u64, micros: u64) -> u64 {
+        rate.saturating_mul(micros).max(MIN_BURST_PACKETS * self.mtu * MICRO)
     }
 }
 
@@ -73,7 +86,7 @@ mod tests {
             if next > now {
                 now = next;
             } else {
-                pacer.on_sent(now, MTU, rate);
+                pacer.on_sent(now, MTU, rate, false);
                 packets += 1;
             }
         }
@@ -94,7 +107,7 @@ mod tests {
         let rate = 100_000 * MTU;
         sent(&mut pacer, rate, Time::from_millis(10));
         let now = Time::from_millis(11);
-        (0..100).for_each(|_| pacer.on_sent(now, MTU, rate));
+        (0..100).for_each(|_| pacer.on_sent(now, MTU, rate, false));
         assert_eq!(pacer.next(now, rate).since(now), Duration::from_micros(250));
     }
 
@@ -102,11 +115,11 @@ mod tests {
     fn what_was_not_used_is_not_saved_up_for_longer_than_a_millisecond() {
         let mut pacer = Pacer::new(Time::ZERO, MTU);
         let rate = 100_000 * MTU;
-        pacer.on_sent(Time::ZERO, MTU, rate);
+        pacer.on_sent(Time::ZERO, MTU, rate, false);
         let now = Time::from_millis(1000);
         let mut packets = 0;
         while pacer.next(now, rate) == now {
-            pacer.on_sent(now, MTU, rate);
+            pacer.on_sent(now, MTU, rate, false);
             packets += 1;
         }
         assert_eq!(packets, 100);
@@ -123,6 +136,25 @@ mod tests {
             prop_assert!(bytes <= most, "{bytes} of {most}");
             let least = (rate * millis / 1000).saturating_sub(rate / 1000 + MTU);
             prop_assert!(bytes >= least, "{bytes} of at least {least}");
+        }
+    }
+
+    #[test]
+    fn what_the_host_was_late_for_is_made_up_for_and_what_was_not_kept_back_is_not() {
+        let rate = 10_000_000;
+        for (keeps, late, packets) in [(true, 5, 35), (true, 10, 71), (true, 1000, 71), (false, 5, 7), (false, 1000, 7)]
+        {
+            let mut pacer = Pacer::new(Time::ZERO, MTU);
+            while pacer.next(Time::ZERO, rate) == Time::ZERO {
+                pacer.on_sent(Time::ZERO, MTU, rate, keeps);
+            }
+            let now = Time::from_millis(late);
+            let mut sent = 0;
+            while pacer.next(now, rate) == now {
+                pacer.on_sent(now, MTU, rate, keeps);
+                sent += 1;
+            }
+            assert_eq!(sent, packets, "{late} ms late, kept back: {keeps}");
         }
     }
 }

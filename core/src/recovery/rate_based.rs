@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ack_aggregation::{AckAggregation, bytes_in};
 use super::congestion::{AckSample, Controller, LossSample};
 use super::noise::Noise;
 use super::rtt::{GRANULARITY, INITIAL_RTT};
@@ -17,7 +18,7 @@ const MIN_PACKETS: u64 = 4;
 /// Packets beyond the model, as an ACK may come for so many only.
 const ACK_PACKETS: u64 = 8;
 /// Rounds for which a rate is believed: about those of a cycle of probing.
-const RATE_ROUNDS: usize = 5;
+pub(super) const RATE_ROUNDS: usize = 5;
 /// Rounds of little growth after which the path counts as full; one in which a queue was seen counts twice.
 const FULL_ROUNDS: u32 = 3;
 /// Less growth in a round is little, in percent of the rate before.
@@ -77,6 +78,7 @@ pub(crate) struct RateBased {
     /// The highest rate of this round and of those before, and of all, in bytes per second.
     rates: [u64; RATE_ROUNDS],
     rate: u64,
+    aggregation: AckAggregation,
     min_rtt: Duration,
     /// When the queue was seen to be short.
     short_at: Time,
@@ -125,6 +127,7 @@ impl RateBased {
             pacing_rate: 0,
             rates: [0; RATE_ROUNDS],
             rate: 0,
+            aggregation: AckAggregation::new(now),
             min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
             short_at: now,
             noise: Noise::new(now, settings.mtu),
@@ -145,7 +148,7 @@ impl RateBased {
 
     /// What the path carries in so long.
     fn carried_in(&self, time: Duration) -> u64 {
-        self.path_rate().saturating_mul(time.as_micros() as u64) / 1_000_000
+        bytes_in(self.path_rate(), time)
     }
 
     /// The bandwidth-delay product. Of a path that is faster than timers and batches, what they need.
@@ -194,6 +197,9 @@ impl RateBased {
             self.rates[0] = self.rates[0].max(sample.rate());
             self.rate = self.rate.max(sample.rate());
         }
+        if self.is_full() {
+            self.aggregation.on_ack(ack.now, ack.acked, self.rate);
+        }
         if sample.prior_delivered >= self.round.began {
             self.end_round(ack.delivered);
         }
@@ -214,6 +220,7 @@ impl RateBased {
             }
             self.rates.rotate_right(1);
             self.rates[0] = 0;
+            self.aggregation.end_round();
             self.rate = self.rates.iter().copied().max().unwrap_or(0);
         }
         self.round = Round::new(self.round.number + 1, delivered);
@@ -273,7 +280,7 @@ impl RateBased {
 
     fn resize(&mut self, acked: u64) {
         let least = MIN_PACKETS * self.mtu;
-        let full = percent(self.product(), WINDOW) + self.allowance();
+        let full = percent(self.product(), WINDOW) + self.allowance().max(self.aggregation.extra());
         self.window = match self.mode {
             Mode::Startup => {
                 let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8;

@@ -197,6 +197,7 @@ impl<T, C: Controller> Recovery<T, C> {
     /// The application has nothing to send although a packet might leave.
     pub(crate) fn on_app_limited(&mut self) {
         self.delivery.on_app_limited(self.in_flight);
+        self.pacer.on_app_limited();
     }
 
     /// The packet [`next_number`](Self::next_number) left; it asks for an acknowledgement, [soon](Self::asks_ack) or not. `bytes` are those that it takes on the wire.
@@ -216,7 +217,8 @@ impl<T, C: Controller> Recovery<T, C> {
         self.next_number += 1;
         self.probe_timer.on_sent(now, asks_soon);
         if let Some(rate) = self.congestion.pacing_rate() {
-            self.pacer.on_sent(now, bytes, rate);
+            let has_room = self.in_flight < self.congestion.window();
+            self.pacer.on_sent(now, bytes, rate, has_room);
         }
     }
 
@@ -262,7 +264,6 @@ impl<T, C: Controller> Recovery<T, C> {
                     }
                     self.delivery.on_delivered(now, packet.bytes);
                     if packet.state == State::Lost {
-                        self.delivery.on_found(packet.bytes);
                         self.congestion.on_spurious_loss(packet.bytes);
                         self.loss_rate.on_found();
                         fate(Fate::Found, &packet.carried);
@@ -373,7 +374,6 @@ impl<T, C: Controller> Recovery<T, C> {
             fate(Fate::Lost, &packet.carried);
         }
         if loss.lost > 0 {
-            self.delivery.on_lost(loss.lost);
             self.congestion.on_loss(&loss);
         }
     }

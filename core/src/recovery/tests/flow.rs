@@ -8,7 +8,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::super::congestion::{Congestion, Controller};
-use super::network::{Channel, Conditions};
+use super::network::{Channel, Conditions, Slices};
 use crate::recovery::{AckTracker, Asks, Fate, PathView, Permit, Recovery, Redundancy, Settings};
 use crate::time::Time;
 
@@ -71,6 +71,8 @@ pub(super) struct Flow {
     pub(super) recovery: Recovery<Carried, Box<dyn Controller>>,
     redundancy: Option<Redundancy>,
     tracker: AckTracker,
+    /// When the sender and the receiver run.
+    pub(super) hosts: [Slices; 2],
     /// Messages written and sent once.
     fresh: u32,
     /// Ranges to be sent again.
@@ -100,7 +102,8 @@ impl Flow {
             workload,
             recovery: Recovery::with_controller(Time::from_micros(workload.start), settings, controller),
             redundancy: workload.redundancy.map(Redundancy::new),
-            tracker: AckTracker::new(ACK_DELAY),
+            tracker: AckTracker::new(settings.peer_ack_delay),
+            hosts: [Slices::ALL; 2],
             fresh: 0,
             again: VecDeque::new(),
             confirmed: vec![false; workload.messages as usize],
@@ -133,11 +136,16 @@ impl Flow {
             Permit::At(time) => time.as_micros(),
             Permit::Now | Permit::Blocked => u64::MAX,
         };
-        data.min(self.recovery.poll_timeout().as_micros()).min(self.tracker.due().as_micros())
+        let [sender, receiver] = self.hosts;
+        let data = sender.awake(data.min(self.recovery.poll_timeout().as_micros()));
+        data.min(receiver.awake(self.tracker.due().as_micros()))
     }
 
     /// Sends what may be sent.
     fn pump(&mut self, at: u64, mut send: impl FnMut(Packet, u64)) {
+        if self.hosts[0].awake(at) > at {
+            return;
+        }
         let now = Time::from_micros(at);
         self.recovery.on_timeout(now, settle(&mut self.again, &mut self.confirmed, &mut self.lost, &mut self.found));
         loop {
@@ -194,7 +202,7 @@ impl Flow {
 
     fn acknowledge(&mut self, at: u64, mut send: impl FnMut(Packet, u64)) {
         let now = Time::from_micros(at);
-        if now >= self.tracker.due() {
+        if now >= self.tracker.due() && self.hosts[1].awake(at) == at {
             let ranges: Vec<_> = self.tracker.ranges().collect();
             let bytes = 28 + 20 + 2 * ranges.len() as u64;
             self.tracker.on_ack_sent();
@@ -304,14 +312,15 @@ impl Path {
             }
             let Path { there, back, flows, under_way, sent, now } = self;
             for (index, flow) in flows.iter_mut().enumerate() {
-                let mut carry = |channel: &mut Channel, packet: Packet, bytes| {
+                let [sender, receiver] = flow.hosts;
+                let mut carry = |channel: &mut Channel, reader: Slices, packet: Packet, bytes| {
                     channel.carry(*now, bytes, |at| {
                         *sent += 1;
-                        under_way.insert((at, *sent), (index, packet.clone()));
+                        under_way.insert((reader.awake(at), *sent), (index, packet.clone()));
                     });
                 };
-                flow.pump(*now, |packet, bytes| carry(there, packet, bytes));
-                flow.acknowledge(*now, |packet, bytes| carry(back, packet, bytes));
+                flow.pump(*now, |packet, bytes| carry(there, receiver, packet, bytes));
+                flow.acknowledge(*now, |packet, bytes| carry(back, sender, packet, bytes));
             }
         }
     }

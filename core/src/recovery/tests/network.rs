@@ -24,6 +24,30 @@ impl Random {
     }
 }
 
+/// When a host gets the processor: in each period for a while, at a time that follows from the period's number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slices {
+    /// Microseconds of a period, and for how many of them the host is held up.
+    pub(super) period: u64,
+    pub(super) held: u64,
+    pub(super) seed: u64,
+}
+
+impl Slices {
+    /// All the time.
+    pub(super) const ALL: Slices = Slices { period: 1, held: 0, seed: 0 };
+
+    /// When the host can do what is due at a time.
+    pub(super) fn awake(&self, at: u64) -> u64 {
+        if self.held == 0 || at == u64::MAX {
+            return at;
+        }
+        let number = at / self.period;
+        let start = number * self.period + Random::new(self.seed ^ number).next() % (self.period - self.held);
+        if (start..start + self.held).contains(&at) { start + self.held } else { at }
+    }
+}
+
 /// How packets are lost.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Loss {

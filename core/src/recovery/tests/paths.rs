@@ -4,7 +4,7 @@ use alloc::vec;
 use core::time::Duration;
 
 use super::flow::{Flow, MTU, Path, Workload, settings};
-use super::network::{Conditions, Loss};
+use super::network::{Conditions, Loss, Slices};
 use crate::recovery::Settings;
 
 const SECOND: u64 = 1_000_000;
@@ -163,5 +163,30 @@ fn a_path_that_becomes_slower_keeps_no_long_queue() {
         );
         let in_flight = path.flows[0].recovery.in_flight();
         assert!(in_flight <= 2 * 125_000 + 10 * MTU, "{in_flight} bytes in flight at {loss} % loss");
+    }
+}
+
+#[test]
+fn hosts_that_wait_for_the_processor_do_not_bring_a_fast_path_to_a_crawl() {
+    // Microseconds of a period, and how long in each the hosts are held up; milliseconds that it may take, of 57 without.
+    for (period, held, most) in [
+        (4_000, 2_000, 110),
+        (4_000, 3_000, 220),
+        (10_000, 7_000, 220),
+        (20_000, 15_000, 340),
+        (50_000, 40_000, 420),
+        (100_000, 90_000, 830),
+    ] {
+        for (rtt, seed) in [100, 300, 1000].into_iter().flat_map(|rtt| (0..6).map(move |seed| (rtt, seed))) {
+            let conditions =
+                Conditions { rate: 2_000_000_000, queue: 4_000_000, delay: rtt / 2, ..Conditions::usual(0) };
+            let settings = Settings { handshake_rtt: Some(Duration::from_micros(rtt)), ..settings() };
+            let mut flow = Flow::new(Workload { messages: 10_000, ..Workload::bulk() }, &settings);
+            flow.hosts = [1, 2].map(|host| Slices { period, held, seed: 1000 * seed + host });
+            let mut path = Path::new(conditions, conditions, seed, vec![flow]);
+            path.run(60 * SECOND);
+            let millis = path.flows[0].completion() / 1000;
+            assert!(millis <= most, "{millis} ms, held up {held} of {period} us, round trip {rtt} us, seed {seed}");
+        }
     }
 }
