@@ -40,7 +40,7 @@ const PACE: usize = 64 * 1024;
 #[derive(Default)]
 pub(crate) struct Signals {
     pub(crate) waiting: WaitList<Interest>,
-    /// Lanes that the peer opened and nobody has accepted; the machine bounds how many live.
+    /// Lanes that the peer opened and nobody has accepted: twice as many at most as may be there at once.
     pub(crate) opened: VecDeque<LaneId>,
     /// Volatile messages that nobody has taken, bounded by `Config::volatile_buffer`.
     pub(crate) volatile: VecDeque<(LaneId, Message)>,
@@ -132,6 +132,10 @@ impl Signals {
             Event::Replaced(id) => self.settle(id, Err(NotConfirmed::Replaced), wakes),
             Event::LaneOpened(lane) if self.discarding => machine.discard(now, lane),
             Event::LaneOpened(lane) => {
+                // Of those that are there the machine bounds how many there are.
+                if self.opened.len() > 2 * machine.config().max_lanes as usize {
+                    self.opened.retain(|lane| machine.lane_options(*lane).is_some());
+                }
                 self.opened.push_back(lane);
                 self.waiting.wake(Interest::LaneOpened, wakes);
             }
@@ -198,4 +202,27 @@ impl Signals {
 fn footprint(message: &Message) -> usize {
     let headers = message.headers().map_or(0, |headers| headers.len());
     message.payload.len() + message.name().map_or(0, str::len) + headers + steadfast::Config::MESSAGE_OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use steadfast::{Config, LaneOptions, Socket};
+
+    use super::*;
+
+    #[test]
+    fn lanes_that_come_and_go_unaccepted_take_bounded_room() {
+        let now = Time::from_millis(1000);
+        let config = Config::default();
+        let most = 2 * config.max_lanes as usize + 1;
+        let mut machine = Socket::new(config.into(), Vec::new(), Bytes::new(), [1; 32], now).unwrap();
+        let mut without = machine.clone();
+        let lane = machine.open_lane(now, LaneOptions::default()).unwrap();
+        let (mut signals, mut wakes) = (Signals::default(), Wakes::default());
+        (0..most).for_each(|_| signals.on_event(Event::LaneOpened(lane), &mut machine, now, &mut wakes));
+        assert_eq!(signals.opened.len(), most, "those that are there are kept");
+        (0..10_000).for_each(|_| signals.on_event(Event::LaneOpened(lane), &mut without, now, &mut wakes));
+        assert!(signals.opened.len() <= most, "{}", signals.opened.len());
+    }
 }

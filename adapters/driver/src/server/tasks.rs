@@ -194,7 +194,8 @@ async fn serve_link(server: Arc<Server>, id: LinkId, mut io: LinkIo<impl Link>, 
 
 /// Ready when the machine wants to hang up, or the link is down.
 fn poll_link(server: &Server, id: LinkId, io: &mut LinkIo<impl Link>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    loop {
+    // What was read may have made something to write; then others have their turn, however much more has come.
+    for _ in 0..2 {
         let wanted = server.wanted(id, cx);
         if wanted.hang_up {
             return Poll::Ready(Ok(()));
@@ -210,10 +211,58 @@ fn poll_link(server: &Server, id: LinkId, io: &mut LinkIo<impl Link>, cx: &mut C
             return Poll::Pending;
         }
     }
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Whether an error of accepting is of the one link that was to be accepted.
 fn is_of_one_link(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
+
+    use steadfast::{Server as Machine, ServerConfig};
+
+    use super::*;
+    use crate::handle::CachedClock;
+    use crate::link::TURNS;
+
+    /// A peer from which something more has always come: a HELLO of 60,000 bytes, byte by byte.
+    struct Busy(Arc<AtomicUsize>);
+
+    impl Link for Busy {
+        fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+            let read = self.0.fetch_add(1, Ordering::SeqCst);
+            buf.push(*[0xE0, 0xD4, 0x03, 0xD3, 0x73, 0x66, 0x64].get(read).unwrap_or(&0));
+            Poll::Ready(Ok(1))
+        }
+
+        fn poll_write_vectored(&mut self, _: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+        }
+
+        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_link_on_which_something_always_comes_lets_others_run() {
+        let mut clock = CachedClock::new();
+        let machine = Machine::new(Arc::new(ServerConfig::default()), [1; 32], clock.read()).unwrap();
+        let server = Server::new(machine, clock);
+        let id = server.link_up();
+        let reads = Arc::<AtomicUsize>::default();
+        let mut io = LinkIo::new(Wire::Plain(Busy(reads.clone())));
+        let mut cx = Context::from_waker(Waker::noop());
+        let _: Poll<io::Result<()>> = poll_link(&server, id, &mut io, &mut cx);
+        let reads = reads.load(Ordering::SeqCst);
+        assert!(reads <= 4 * TURNS, "{reads} reads in one turn");
+    }
 }

@@ -92,10 +92,16 @@ impl<D: Datagrams> UdpIo<D> {
         let state = &self.state;
         let Some(transmit) = outbox.transmit(to) else { return Poll::Ready(Ok(())) };
         let polled = self.socket.poll_send(cx, |socket| state.try_send(UdpSockRef::from(&**socket), &transmit));
+        let is_joined = transmit.segment_size.is_some();
         if polled.is_ready() {
             outbox.clear();
         }
-        polled
+        match polled {
+            // An interface may not be able to cut what was joined, and says so only now; then nothing is joined any more. What
+            // was is lost, as any datagram may be.
+            Poll::Ready(Err(error)) if is_joined && !is_refused(&error) => Poll::Ready(Ok(())),
+            polled => polled,
+        }
     }
 
     /// How many datagrams may be sent as one.
