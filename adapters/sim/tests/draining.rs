@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use steadfast::{
-    AskError, AskId, AskRef, Config, Event, LaneId, OnLoss, Received, Reply, SendErrorKind, SendOptions, ServerConfig,
+    AskError, AskId, AskRef, CloseReason, Code, Config, Event, Incarnation, LaneId, OnLoss, ProtocolCode, Received,
+    Reply, SendErrorKind, SendOptions, ServerConfig, Socket, State,
 };
-use steadfast_sim::{ADDRESS, End, ServerIx, World};
+use steadfast_sim::{ADDRESS, Break, Dialling, End, ServerIx, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -22,8 +23,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let mut config = Config::default();
-        config.on_loss = OnLoss::Reopen;
+        let mut config = reopening();
         config.send_messages = 3;
         let mut world = World::new(1);
         let old = world.serve(ADDRESS, ServerConfig::default());
@@ -120,4 +120,122 @@ fn the_end_of_the_main_lane_moves_with_what_stands_before_it() {
     assert_eq!(scene.world.send(client, "too late").unwrap_err().kind, SendErrorKind::Closed);
     assert_eq!(scene.moved(), ["held", "(finished)"]);
     assert_eq!(scene.world.send(client, "after the end").unwrap_err().kind, SendErrorKind::Closed);
+}
+
+fn reopening() -> Config {
+    let mut config = Config::default();
+    config.on_loss = OnLoss::Reopen;
+    config
+}
+
+#[test]
+fn a_server_that_closes_as_it_goes_away_is_followed_by_a_new_session() {
+    let mut world = World::new(1);
+    let old = world.serve(ADDRESS, ServerConfig::default());
+    world.serve("elsewhere", ServerConfig::default());
+    let (client, server) = world.connected(reopening());
+    world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+    world.run_for(SECOND);
+    let Some(Received::Ask(..)) = world.recv(server) else { panic!("no ask") };
+    world.command(old, |server, now| server.go_away(now, 20 * SECOND, "elsewhere")).unwrap();
+    world.run_for(SECOND);
+    world.send(client, "held").unwrap();
+    let reason = CloseReason { code: Code::Protocol(ProtocolCode::GoingAway), reason: "".into() };
+    world.command(old, |server, now| server.close(now, reason.clone()));
+    world.run_for(5 * SECOND);
+    assert_eq!(world.closed(client), None);
+    assert_eq!(world.socket(client).incarnation(), Incarnation(1));
+    let next = world.wait_for_peer(client, 5 * SECOND);
+    world.run_for(SECOND);
+    assert_eq!(world.texts(next), ["held"]);
+}
+
+#[test]
+fn what_is_held_for_the_next_session_does_not_keep_answers_from_leaving() {
+    let mut config = reopening();
+    config.max_message = 1000;
+    config.send_buffer = 10_000;
+    let mut server_config = ServerConfig::default();
+    server_config.socket.max_message = 1000;
+    let mut world = World::new(1);
+    let old = world.serve(ADDRESS, server_config.clone());
+    world.serve("elsewhere", server_config);
+    let (client, server) = world.connected(config);
+    let asked = world.with(server, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+    world.run_for(SECOND);
+    let Some(Received::Ask(question, _)) = world.recv(client) else { panic!("no ask") };
+    world.command(old, |server, now| server.go_away(now, 20 * SECOND, "elsewhere")).unwrap();
+    world.run_for(SECOND);
+    let full = loop {
+        if let Err(error) = world.send(client, vec![7; 900]) {
+            break error.kind;
+        }
+    };
+    assert!(matches!(full, SendErrorKind::Full { .. }), "{full:?}");
+    let mut answer = Err(full);
+    for _ in 0..25 {
+        if answer.is_err() {
+            let reply = |socket: &mut Socket, now| socket.reply(now, question, vec![8; 900].into(), false);
+            answer = world.with(client, reply).map_err(|error| error.kind);
+        }
+        world.run_for(SECOND);
+        world.with(server, |socket, now| socket.recv_reply(now, asked));
+        world.texts(server);
+    }
+    let events = world.events(client);
+    assert!(!events.iter().any(|event| matches!(event, Event::SessionLost(_))), "{answer:?} {events:?}");
+}
+
+/// A drain takes longer than a close may, and then the server's application closes for a reason of its own.
+fn a_close_in_a_long_drain(server_config: ServerConfig) {
+    let mut world = World::new(1);
+    let old = world.serve(ADDRESS, server_config);
+    world.serve("elsewhere", ServerConfig::default());
+    let (client, server) = world.connected(reopening());
+    world.send(client, "read late").unwrap();
+    world.run_for(SECOND);
+    world.command(old, |server, now| server.go_away(now, 60 * SECOND, "elsewhere")).unwrap();
+    world.run_for(20 * SECOND);
+    world.close(server, 7, "done");
+    world.run_for(SECOND);
+    assert_eq!((world.closed(server), world.closed(client)), (None, None), "it may take close_timeout");
+    assert_eq!(world.texts(server), ["read late", "(finished)"]);
+    world.run_for(5 * SECOND);
+    let (server, client) = (world.closed(server).unwrap(), world.closed(client).unwrap());
+    assert!(server.clean && client.clean, "{server:?} {client:?}");
+    assert_eq!(client.remote, Some(CloseReason::app(7, "done")));
+}
+
+#[test]
+fn a_close_of_the_server_in_a_long_drain_takes_its_time_at_the_server() {
+    a_close_in_a_long_drain(ServerConfig::default());
+}
+
+#[test]
+fn a_close_of_the_server_in_a_long_drain_takes_its_time_at_the_client() {
+    let mut config = ServerConfig::default();
+    config.socket.close_timeout = 60 * SECOND;
+    a_close_in_a_long_drain(config);
+}
+
+#[test]
+fn a_client_that_was_away_hears_that_its_draining_session_was_ended_for_another_reason() {
+    let mut world = World::new(1);
+    let old = world.serve(ADDRESS, ServerConfig::default());
+    world.serve("elsewhere", ServerConfig::default());
+    let (client, server) = world.connected(reopening());
+    world.send(client, "never read").unwrap();
+    world.run_for(SECOND);
+    world.command(old, |server, now| server.go_away(now, 60 * SECOND, "elsewhere")).unwrap();
+    world.run_for(SECOND);
+    world.conditions.dialling = Dialling::Refused;
+    world.break_link(world.link_of(client).unwrap(), Break::Reset);
+    world.run_for(SECOND);
+    world.with(server, |socket, now| socket.abort(now, CloseReason::app(5, "banned")));
+    world.run_for(SECOND);
+    world.conditions.dialling = Dialling::Works;
+    world.with(client, |socket, now| socket.reconnect_now(now));
+    world.run_for(SECOND);
+    assert_eq!(world.state(client), State::Closed, "{:?}", world.events(client));
+    assert_eq!(world.closed(client).unwrap().remote, Some(CloseReason::app(5, "banned")));
 }

@@ -337,7 +337,9 @@ impl<T, C: Controller> Recovery<T, C> {
             return;
         }
         if self.loss_at < Time::MAX {
-            return self.detect_losses(now, &mut fate);
+            self.detect_losses(now, &mut fate);
+            // No ACK may follow, and what is remembered of these may be all that there is room for.
+            return self.forget(now);
         }
         self.probe_timer.on_timeout(now);
         if self.packets.len() >= MAX_TRACKED {

@@ -2,6 +2,7 @@
 
 use super::{Server, ServerEvent, SocketId};
 use crate::code::{CloseReason, Code, ProtocolCode};
+use crate::event::Closed;
 use crate::ids::{LinkId, LinkKind};
 use crate::link::{Deadline, LinkAction, RecvBytes, Timer, Transmit};
 use crate::time::Time;
@@ -150,7 +151,14 @@ impl Server {
             use ProtocolCode::{Expired, GoingAway, StateMismatch};
             matches!(reason.code, Code::Protocol(Expired | GoingAway | StateMismatch))
         };
-        if socket.closed().is_some_and(|it| !it.clean && it.local.iter().chain(&it.remote).any(is_loss)) {
+        // The client's GOING_AWAY is only how its drain ends: what this side says itself counts for more.
+        let is_lost = |it: &Closed| {
+            let of_peer = |reason: &CloseReason| {
+                is_loss(reason) && (it.local.is_none() || reason.code != Code::Protocol(ProtocolCode::GoingAway))
+            };
+            !it.clean && (it.local.as_ref().is_some_and(is_loss) || it.remote.as_ref().is_some_and(of_peer))
+        };
+        if socket.closed().is_some_and(is_lost) {
             return;
         }
         let Some((session, secret)) = socket.session_id().zip(socket.secret().copied()) else { return };

@@ -167,7 +167,10 @@ impl Table {
 
     /// The socket wants the link to be hung up: only its last words are still of interest.
     pub(super) fn hang_up(&mut self, id: SocketId, link: LinkId) -> Option<Bytes> {
-        self.links.remove(&link);
+        // Another socket may have taken a datagram link since.
+        if self.owner(link) == Some(id) {
+            self.links.remove(&link);
+        }
         self.sockets.get_mut(&id)?.slot.awake()?.take_farewell(link)
     }
 

@@ -247,8 +247,17 @@ impl Socket {
 
     /// Whether `cost` bytes and `messages` more fit; if not, the application is told when there is room.
     pub(super) fn check_room(&mut self, cost: usize, messages: usize) -> Result<(), SendErrorKind> {
-        let (bytes, count) = self.queued();
-        if bytes + cost > self.config.send_buffer {
+        let queued = self.queued();
+        self.check_room_beside(queued, cost, messages)
+    }
+
+    fn check_room_beside(
+        &mut self,
+        (bytes, count): (usize, usize),
+        cost: usize,
+        messages: usize,
+    ) -> Result<(), SendErrorKind> {
+        if bytes.saturating_add(cost) > self.config.send_buffer {
             Err(self.full(SendErrorKind::Full { buffered: bytes, limit: self.config.send_buffer, unit: "bytes" }))
         } else if count + messages > self.config.send_messages {
             Err(self.full(SendErrorKind::Full { buffered: count, limit: self.config.send_messages, unit: "messages" }))
@@ -431,7 +440,9 @@ impl Socket {
         self.tick(now);
         let admitted = self.answerable(ask).and_then(|number| {
             self.check_sizes(&message)?;
-            self.check_room(message.size() + Config::MESSAGE_OVERHEAD, 1)?;
+            // What is held for the next incarnation leaves only after the answers of this one.
+            let queued = self.lanes.buffered();
+            self.check_room_beside(queued, message.size() + Config::MESSAGE_OVERHEAD, 1)?;
             Ok(number)
         });
         let number = match admitted {

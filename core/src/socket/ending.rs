@@ -65,11 +65,12 @@ impl Ending {
         self.reopens || self.local.is_none() && self.remote.as_ref().is_some_and(is_drain)
     }
 
-    /// The peer has closed for a reason of its own, so that nothing follows a drain.
-    fn keep_closed(&mut self, reason: &CloseReason) {
+    /// The peer has closed for a reason of its own, so that nothing follows a drain. What is left has as much time as a close,
+    /// until then.
+    fn keep_closed(&mut self, reason: &CloseReason, deadline: Time) {
         let is_drain = reason.code == Code::Protocol(ProtocolCode::GoingAway);
         if !is_drain && core::mem::take(&mut self.reopens) {
-            self.local = None;
+            (self.local, self.deadline) = (None, deadline);
         }
     }
 
@@ -92,8 +93,12 @@ impl Socket {
             });
             let deadline = self.now + self.config.close_timeout;
             let ending = self.begin_ending();
+            // The end of a drain may have taken longer than that already.
+            if ending.is_of_drain() {
+                ending.deadline = deadline;
+            }
             if core::mem::take(&mut ending.reopens) {
-                (ending.local, ending.deadline) = (None, deadline);
+                ending.local = None;
             }
             ending.local.get_or_insert(reason);
             if let Some(link) = &mut self.link {
@@ -126,8 +131,13 @@ impl Socket {
 /// What the peer says.
 impl Socket {
     pub(super) fn on_close(&mut self, reason: CloseReason) {
+        if self.is_draining() && self.ending.is_none() && reason.code == Code::Protocol(ProtocolCode::GoingAway) {
+            // The server does not wait for what it was asked: the old session ends, and the next one follows.
+            return self.close_drained();
+        }
+        let deadline = self.now + self.config.close_timeout;
         let ending = self.begin_ending();
-        ending.keep_closed(&reason);
+        ending.keep_closed(&reason, deadline);
         if ending.remote.is_none() {
             ending.remote = Some(reason.clone());
             self.tell(Event::Closing(Box::new(reason)));
@@ -163,8 +173,9 @@ impl Socket {
             let is_drained = self.ending.is_some() && self.lanes.all_done_or_unused();
             return if is_drained { self.finish_socket(true) } else { self.drain_failed() };
         }
+        let deadline = self.now + self.config.close_timeout;
         let ending = self.begin_ending();
-        ending.keep_closed(&reason);
+        ending.keep_closed(&reason, deadline);
         ending.remote.get_or_insert(reason);
         let drained = self.lanes.all_done();
         self.finish_socket(drained);

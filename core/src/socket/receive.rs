@@ -302,7 +302,9 @@ impl Socket {
     /// There may be room again in the send buffer, and an end that was waited for.
     pub(super) fn after_confirmation(&mut self) {
         if self.wants_room {
-            let (bytes, messages) = self.queued();
+            // Answers need no room beside what is held.
+            let answers = self.is_draining() && self.asks.open_count() > 0;
+            let (bytes, messages) = if answers { self.lanes.buffered() } else { self.queued() };
             if bytes <= self.config.send_buffer / 2 && messages <= self.config.send_messages / 2 {
                 self.wants_room = false;
                 self.tell(Event::Writable);

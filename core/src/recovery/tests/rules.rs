@@ -332,6 +332,30 @@ fn a_peer_that_acknowledges_nothing_takes_bounded_memory() {
 }
 
 #[test]
+fn whoever_remembers_as_many_packets_as_it_may_goes_on_when_all_of_them_are_decided() {
+    let mut sender = Sender::new();
+    // A packet that comes late opens the reorder window.
+    sender.send_all(0..2);
+    sender.ack(50, &[1..2]);
+    sender.ack(70, &[0..2]);
+    let mut millis = 1000;
+    let mut last = 0;
+    while sender.recovery.permit(at(millis)) == Permit::Now {
+        last = sender.send(millis);
+        millis = 1000 + (last / 4096);
+    }
+    // Of all these only the last arrives, and the others are waited for in vain.
+    sender.ack(millis + RTT, &[last..last + 1]);
+    while sender.recovery.in_flight() > 0 && sender.recovery.poll_timeout() < Time::MAX {
+        sender.time_out();
+    }
+    let now = millis + 10 * RTT;
+    assert_eq!(sender.recovery.in_flight(), 0);
+    let can_go_on = sender.recovery.permit(at(now)) == Permit::Now || sender.recovery.poll_timeout() < Time::MAX;
+    assert!(can_go_on, "nothing in flight, no deadline, and nothing may leave");
+}
+
+#[test]
 fn an_idle_sender_keeps_no_packets() {
     let mut sender = Sender::new();
     for millis in 0..1000 {

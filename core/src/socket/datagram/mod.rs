@@ -30,8 +30,8 @@ pub(crate) const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
 const MAX_FAULTS: u8 = 8;
 /// How many times the bytes that came from an address may be sent there before it is proven.
 pub(crate) const AMPLIFICATION: usize = 3;
-/// Where less than this may be sent, nothing is.
-const LEAST_ROOM: usize = 64;
+/// Where less than this may be sent, nothing is: an ACK of so few ranges that it says all has room in it.
+const LEAST_ROOM: usize = 128;
 
 /// How a link on which a HELLO came carries packets.
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ impl DatagramLink {
     /// How large the next datagram may be.
     fn room(&self) -> usize {
         let allowed = self.path.as_ref().map_or(usize::MAX, |path| {
-            let left = (AMPLIFICATION * path.received).saturating_sub(path.sent);
+            let left = AMPLIFICATION.saturating_mul(path.received).saturating_sub(path.sent);
             if path.is_full || left < LEAST_ROOM { 0 } else { left }
         });
         self.mtu.min(allowed)
