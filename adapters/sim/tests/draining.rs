@@ -103,6 +103,16 @@ fn what_the_server_writes_meanwhile_is_delivered_and_new_lanes_wait() {
 }
 
 #[test]
+fn on_a_lane_that_ends_with_the_old_session_nothing_new_is_written() {
+    let Scene { mut world, client, server, .. } = Scene::new();
+    let lane = world.with(server, |socket, now| socket.open_lane(now, Default::default())).unwrap();
+    world.run_for(SECOND);
+    assert!(world.events(client).contains(&Event::LaneOpened(lane)));
+    assert_eq!(world.send_on(client, lane, "more").unwrap_err().kind, SendErrorKind::Closed);
+    world.send(client, "for the next one").expect("room");
+}
+
+#[test]
 fn a_server_goes_away_once() {
     let mut scene = Scene::new();
     scene.world.command(scene.old, |server, now| server.go_away(now, SECOND, "nowhere")).unwrap();

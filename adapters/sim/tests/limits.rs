@@ -155,6 +155,19 @@ fn the_send_buffer_is_limited_in_bytes_overhead_included() {
 }
 
 #[test]
+fn a_message_that_fills_the_whole_send_buffer_is_taken_and_a_larger_one_never_fits() {
+    let mut config = Config::default();
+    config.send_buffer = 10_000;
+    let mut world = World::new(1);
+    let client = world.client(config);
+    let limit = 10_000 - Config::MESSAGE_OVERHEAD;
+    let message = |headers: usize| Message::new(vec![0; 5_000]).with_headers(vec![b' '; headers]);
+    let refused = world.send(client, message(limit - 5_000 + 1)).unwrap_err().kind;
+    assert_eq!(refused, SendErrorKind::TooLarge { what: "message with headers", size: limit + 1, limit });
+    world.send(client, message(limit - 5_000)).expect("to the last byte");
+}
+
+#[test]
 fn a_writer_that_met_a_full_buffer_is_told_when_half_of_it_is_free() {
     for (bytes, messages) in [(4 * (1000 + Config::MESSAGE_OVERHEAD), 100), (1 << 20, 4)] {
         let mut config = Config::default();

@@ -205,6 +205,56 @@ fn an_ask_that_nobody_has_taken_ends_with_the_lane_too() {
 }
 
 #[test]
+fn on_a_lane_that_the_peer_has_finished_an_ask_is_not_sent_and_gets_no_answer() {
+    let (mut world, client, server) = World::pair(1);
+    // What fits into the window leaves; the rest waits for its credit, and the ask behind it.
+    world.send(client, vec![0; 1_000_000]).unwrap();
+    let waits = ask(&mut world, client, "before the end", None);
+    world.run_for(SECOND);
+    world.with(server, |socket, now| socket.finish(now, LaneId::MAIN));
+    assert_eq!(replies(&mut world, client, waits), [Reply::Failed(AskError::NoReply)]);
+    let late = ask(&mut world, client, "behind the end", None);
+    assert_eq!(replies(&mut world, client, late), [Reply::Failed(AskError::NoReply)]);
+    world.send(client, "last").unwrap();
+    let large = world.with(server, |socket, now| match socket.recv(now, LaneId::MAIN) {
+        Some(Received::Message(message)) => Some(message.payload.len()),
+        _ => None,
+    });
+    assert_eq!(large, Some(1_000_000));
+    world.run_for(SECOND);
+    assert_eq!(world.texts(server), ["last"]);
+}
+
+#[test]
+fn answers_that_wait_for_room_come_as_the_ones_before_them_are_taken_or_dropped() {
+    for drop_others in [false, true] {
+        let (mut world, client, server) = World::pair(1);
+        let [first, second] = ["first", "second"].map(|text| {
+            let question = ask(&mut world, client, text, None);
+            (question, take_ask(&mut world, server).0)
+        });
+        for number in 0..3_000 {
+            reply(&mut world, server, first.1, "of many", number < 2_999);
+        }
+        reply(&mut world, server, second.1, "behind them", false);
+        world.run_for(SECOND);
+        world.events(client);
+        if drop_others {
+            world.with(client, |socket, now| socket.cancel_ask(now, first.0));
+        } else {
+            let mut taken = 0;
+            while world.with(client, |socket, now| socket.recv_reply(now, first.0)).is_some() {
+                taken += 1;
+            }
+            assert_eq!(taken, 3_000);
+        }
+        assert!(world.events(client).contains(&Event::ReplyReadable(second.0)));
+        let answered = world.with(client, |socket, now| socket.recv_reply(now, second.0));
+        assert_eq!(answered, Some(answer("behind them", false)));
+    }
+}
+
+#[test]
 fn an_ask_that_is_cancelled_before_it_is_taken_is_passed_over() {
     let (mut world, client, server) = World::pair(1);
     let question = ask(&mut world, client, "never mind", None);
