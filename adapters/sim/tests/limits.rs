@@ -155,6 +155,24 @@ fn the_send_buffer_is_limited_in_bytes_overhead_included() {
 }
 
 #[test]
+fn an_answer_takes_room_like_a_message() {
+    let mut config = ServerConfig::default();
+    (config.socket.max_message, config.socket.send_buffer) = (9_000, 10_000);
+    let (mut world, client, server) = World::pair_with(1, Config::default(), config);
+    world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+    world.run_for(SECOND);
+    let Some(Received::Ask(question, _)) = world.recv(server) else { panic!("no ask") };
+    let rest = 10_000 - 9_000 - 2 * Config::MESSAGE_OVERHEAD;
+    world.with(server, |socket, now| {
+        let mut reply = |size| socket.reply(now, question, vec![0; size].into(), true).map_err(|refused| refused.kind);
+        reply(9_000).unwrap();
+        let buffered = 9_000 + Config::MESSAGE_OVERHEAD;
+        assert_eq!(reply(rest + 1), Err(SendErrorKind::Full { buffered, limit: 10_000, unit: "bytes" }));
+        reply(rest).expect("to the last byte");
+    });
+}
+
+#[test]
 fn a_message_that_fills_the_whole_send_buffer_is_taken_and_a_larger_one_never_fits() {
     let mut config = Config::default();
     config.send_buffer = 10_000;
