@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use steadfast::{
-    Bytes, Code, Config, Event, Fate, LaneId, LaneKind, LaneOptions, LinkKind, Message, ProtocolCode, Received,
-    ReceivedBytes, SendErrorKind, ServerConfig,
+    AskError, Bytes, CloseReason, Code, Config, Event, Fate, LaneId, LaneKind, LaneOptions, LinkKind, Message,
+    ProtocolCode, Received, ReceivedBytes, Reply, SendErrorKind, ServerConfig,
 };
 use steadfast_sim::{ADDRESS, World};
 
@@ -170,6 +170,29 @@ fn an_answer_takes_room_like_a_message() {
         assert_eq!(reply(rest + 1), Err(SendErrorKind::Full { buffered, limit: 10_000, unit: "bytes" }));
         reply(rest).expect("to the last byte");
     });
+}
+
+#[test]
+fn refusals_leave_though_the_send_buffer_is_full() {
+    let mut config = ServerConfig::default();
+    (config.socket.max_message, config.socket.send_buffer) = (9_000, 10_000);
+    let (mut world, client, server) = World::pair_with(1, Config::default(), config);
+    let asked: Vec<_> = (0..100)
+        .map(|_| world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap())
+        .collect();
+    world.run_for(SECOND);
+    for size in [5_000, 5_000 - 2 * Config::MESSAGE_OVERHEAD] {
+        world.send(server, vec![0; size]).unwrap();
+    }
+    assert_eq!(world.socket(server).stats().send_queue_bytes, 10_000);
+    while let Some(Received::Ask(question, _)) = world.recv(server) {
+        world.with(server, |socket, now| socket.refuse(now, question, 403, "you may not")).unwrap();
+    }
+    world.run_for(SECOND);
+    let refused = Some(Reply::Failed(AskError::Refused(CloseReason::app(403, "you may not"))));
+    for ask in asked {
+        assert_eq!(world.with(client, |socket, now| socket.recv_reply(now, ask)), refused);
+    }
 }
 
 #[test]
