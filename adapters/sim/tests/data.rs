@@ -127,18 +127,19 @@ fn a_lane_that_nobody_reads_does_not_block_the_others() {
 }
 
 #[test]
-fn what_lanes_have_to_say_at_one_moment_goes_into_one_packet() {
+fn what_there_is_to_say_at_one_moment_goes_into_one_packet() {
     let (mut world, client, server) = World::pair(1);
     world.start_tape();
     world.with(client, |socket, now| {
         for text in numbered(20) {
             let lane = socket.open_lane(now, LaneOptions::default()).expect("a lane");
             socket.send(now, lane, text.into()).expect("room");
+            assert_eq!(socket.send_volatile(now, lane, vec![7; 1000].into()), Ok(true));
         }
     });
     world.run_for(Duration::from_millis(2));
     let said = world.tape(world.link_of(client).unwrap(), Side::Server);
-    assert_eq!(first_packet(said), said);
+    assert_eq!(first_packet(said).len(), said.len());
     assert_eq!(opened_lanes(&mut world, server).len(), 20);
 }
 
