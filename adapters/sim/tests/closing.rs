@@ -5,7 +5,7 @@ use std::time::Duration;
 use steadfast::{
     CloseReason, Closed, Code, Config, Event, Fate, LaneId, ProtocolCode, Received, SendErrorKind, ServerConfig, State,
 };
-use steadfast_sim::by_hand::first_packet;
+use steadfast_sim::by_hand::{self, first_packet};
 use steadfast_sim::{ADDRESS, Admission, Break, Dialling, End, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -116,6 +116,26 @@ fn close_is_idempotent_and_the_first_reason_stands() {
     world.close(client, 3, "third");
     assert_eq!(world.closed(server).unwrap().remote, Some(CloseReason::app(1, "first")));
     assert_eq!(world.closed(client).unwrap().local, Some(CloseReason::app(1, "first")));
+}
+
+#[test]
+fn a_close_is_said_once_on_each_link() {
+    let mut config = ServerConfig::default();
+    config.socket.silence = SECOND;
+    let (mut world, client, server) = World::pair_with(1, config.socket.clone(), config);
+    world.start_tape();
+    let first = world.link_of(client).unwrap();
+    world.send(client, "unread, so that it stays open").unwrap();
+    world.close(client, 42, "");
+    world.run_for(3 * SECOND);
+    world.break_link(first, Break::Reset);
+    world.run_for(3 * SECOND);
+    let said = by_hand::close(42);
+    for link in [first, world.link_of(client).expect("a second link")] {
+        let tape = world.tape(link, Side::Server);
+        assert_eq!(tape.windows(said.len()).filter(|bytes| *bytes == said).count(), 1, "{tape:?}");
+    }
+    until_closed(&mut world, [client, server]);
 }
 
 #[test]

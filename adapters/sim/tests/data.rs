@@ -6,7 +6,8 @@ use steadfast::{
     Config, Event, LaneId, LaneKind, LaneOptions, MAX_NAME, Message, Received, ReceivedBytes, SendErrorKind,
     SendOptions, ServerConfig, State,
 };
-use steadfast_sim::{ADDRESS, Break, End, Rigour, World};
+use steadfast_sim::by_hand::first_packet;
+use steadfast_sim::{ADDRESS, Break, End, Rigour, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -123,6 +124,23 @@ fn a_lane_that_nobody_reads_does_not_block_the_others() {
     world.send(client, "through").unwrap();
     world.run_for(SECOND);
     assert_eq!(world.texts(server), ["through"]);
+}
+
+#[test]
+fn what_there_is_to_say_at_one_moment_goes_into_one_packet() {
+    let (mut world, client, server) = World::pair(1);
+    world.start_tape();
+    world.with(client, |socket, now| {
+        for text in numbered(20) {
+            let lane = socket.open_lane(now, LaneOptions::default()).expect("a lane");
+            socket.send(now, lane, text.into()).expect("room");
+            assert_eq!(socket.send_volatile(now, lane, vec![7; 1000].into()), Ok(true));
+        }
+    });
+    world.run_for(Duration::from_millis(2));
+    let said = world.tape(world.link_of(client).unwrap(), Side::Server);
+    assert_eq!(first_packet(said).len(), said.len());
+    assert_eq!(opened_lanes(&mut world, server).len(), 20);
 }
 
 #[test]
@@ -391,8 +409,12 @@ fn a_volatile_message_goes_at_once_or_never_and_disturbs_nothing() {
     world.run_for(SECOND);
     assert_eq!(world.texts(server), ["kept"]);
     assert!(!world.events(server).iter().any(|event| matches!(event, Event::Volatile(..))));
-    let refused = world.with(client, |socket, now| socket.send_volatile(now, LaneId::MAIN, vec![0; 20_000].into()));
-    assert!(matches!(refused.unwrap_err().kind, SendErrorKind::TooLarge { .. }));
+    world.run_for(SECOND);
+    let of = |world: &mut World, size: usize| {
+        world.with(client, |socket, now| socket.send_volatile(now, LaneId::MAIN, vec![0; size].into()))
+    };
+    assert_eq!(of(&mut world, 16 * 1024), Ok(true), "the largest");
+    assert!(matches!(of(&mut world, 16 * 1024 + 1).unwrap_err().kind, SendErrorKind::TooLarge { .. }));
 }
 
 #[test]

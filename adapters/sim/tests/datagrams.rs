@@ -508,6 +508,27 @@ fn volatile_messages_and_their_loss_do_not_disturb_recovery() {
 }
 
 #[test]
+fn volatile_messages_wait_for_the_next_datagram_and_one_that_fits_none_keeps_none_back() {
+    let mut scene = Scene::pair(1);
+    let mut volatile = |sizes: &[usize]| {
+        scene.world.with(scene.client, |socket, now| {
+            for size in sizes {
+                assert_eq!(socket.send_volatile(now, LaneId::MAIN, vec![7; *size].into()), Ok(true));
+            }
+        });
+        scene.run_for(100 * MILLISECOND);
+        let size = |event| if let Event::Volatile(_, message) = event { Some(message.payload.len()) } else { None };
+        scene.world.events(scene.server).into_iter().filter_map(size).collect::<Vec<usize>>()
+    };
+    assert_eq!(volatile(&[500; 20]), [500; 20]);
+    for size in 1_100..=1_200 {
+        let arrived = volatile(&[size, 1]);
+        assert_eq!(arrived.last(), Some(&1), "behind one of {size} bytes");
+        assert!(arrived[0] == size || size > 1_120, "{arrived:?}");
+    }
+}
+
+#[test]
 fn a_reconnect_takes_tens_of_milliseconds() {
     let mut times = Vec::new();
     for seed in 0..49 {

@@ -6,7 +6,8 @@ use steadfast::{
     AskError, AskId, AskRef, CloseReason, Code, Config, Event, Incarnation, LaneId, OnLoss, ProtocolCode, Received,
     Reply, SendErrorKind, SendOptions, ServerConfig, Socket, State,
 };
-use steadfast_sim::{ADDRESS, Break, Dialling, End, ServerIx, World};
+use steadfast_sim::by_hand;
+use steadfast_sim::{ADDRESS, Break, Dialling, End, ServerIx, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -100,6 +101,55 @@ fn what_the_server_writes_meanwhile_is_delivered_and_new_lanes_wait() {
     assert_eq!(world.texts(*client), ["still from the old one"]);
     assert!(world.with(*client, |socket, now| socket.open_lane(now, Default::default())).is_err());
     assert_eq!(scene.moved(), Vec::<String>::new());
+}
+
+#[test]
+fn on_a_lane_that_ends_with_the_old_session_nothing_new_is_written() {
+    let Scene { mut world, client, server, .. } = Scene::new();
+    let lane = world.with(server, |socket, now| socket.open_lane(now, Default::default())).unwrap();
+    world.run_for(SECOND);
+    assert!(world.events(client).contains(&Event::LaneOpened(lane)));
+    assert_eq!(world.send_on(client, lane, "more").unwrap_err().kind, SendErrorKind::Closed);
+    world.send(client, "for the next one").expect("room");
+}
+
+/// The old server goes before it has said that the old session is over, and whoever takes its place knows nothing of it.
+#[test]
+fn an_old_session_that_is_forgotten_is_lost_unless_nothing_was_left_in_it() {
+    for unread in [false, true] {
+        let Scene { mut world, client, server, old, next, owed: (asked, question) } = Scene::new();
+        world.start_tape();
+        let link = world.link_of(client).unwrap();
+        if unread {
+            world.send(server, "unread").unwrap();
+        }
+        world.send(client, "held").unwrap();
+        world.with(server, |socket, now| socket.reply(now, question, "!".into(), false)).unwrap();
+        world.run_for(100 * MILLISECOND);
+        world.with(client, |socket, now| socket.recv_reply(now, asked)).expect("an answer");
+        if unread {
+            world.run_for(SECOND);
+        } else {
+            world.run_until("the client says CLOSED", SECOND, |world| {
+                world.tape(link, Side::Server).ends_with(&by_hand::closed())
+            });
+        }
+        world.stop(old, Break::Reset);
+        world.serve(ADDRESS, ServerConfig::default());
+        world.run_for(5 * SECOND);
+        let events = world.events(client);
+        let is_lost = |event: &Event| matches!(event, Event::SessionLost(_));
+        assert_eq!(events.iter().any(is_lost), unread, "{events:?}");
+        assert_eq!(world.closed(client), None);
+        if unread {
+            let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
+            assert_eq!(back.iter().map(|item| &item.message.payload[..]).collect::<Vec<_>>(), [b"held"]);
+        } else {
+            assert_eq!(world.server(next).len(), 1);
+            let end = world.wait_for_peer(client, SECOND);
+            assert_eq!(world.texts(end), ["held"]);
+        }
+    }
 }
 
 #[test]

@@ -21,9 +21,16 @@ fn commit(world: &mut World, end: End) {
 
 /// A client that is ready, and the server's end behind its gate.
 fn pair() -> (World, End, End) {
+    pair_tolerating(Config::default().silence)
+}
+
+/// Both tolerate this silence.
+fn pair_tolerating(silence: Duration) -> (World, End, End) {
+    let (mut config, mut server_config) = (Config::default(), durable());
+    (config.silence, server_config.socket.silence) = (silence, silence);
     let mut world = World::new(1);
-    world.serve(ADDRESS, durable());
-    let client = world.client(Config::default());
+    world.serve(ADDRESS, server_config);
+    let client = world.client(config);
     world.run_for(SECOND);
     let server = world.server_ends()[0];
     commit(&mut world, server);
@@ -90,9 +97,10 @@ fn a_new_epoch_waits_for_its_commit() {
 
 #[test]
 fn a_close_and_its_end_wait_for_their_commits() {
-    let (mut world, client, server) = pair();
+    let (mut world, client, server) = pair_tolerating(3 * SECOND);
     world.close(server, 1, "bye");
-    world.run_for(SECOND);
+    // Heartbeats leave.
+    world.run_for(4 * SECOND);
     assert!(!world.events(client).iter().any(|event| matches!(event, Event::Closing(_))));
     let limit = world.now() + 5 * SECOND;
     while world.state(client) != State::Closed {
@@ -103,6 +111,34 @@ fn a_close_and_its_end_wait_for_their_commits() {
         world.run_for(Duration::from_millis(100));
     }
     assert!(world.closed(client).unwrap().clean);
+}
+
+#[test]
+fn the_last_word_of_a_client_waits_for_its_commit() {
+    let (mut config, mut server_config) = (durable().socket, ServerConfig::default());
+    (config.silence, server_config.socket.silence) = (SECOND, SECOND);
+    let mut world = World::new(1);
+    world.serve(ADDRESS, server_config);
+    let client = world.client(config);
+    world.run_for(SECOND);
+    commit(&mut world, client);
+    let server = world.wait_for_peer(client, SECOND);
+    world.close(server, 1, "bye");
+    let read = |world: &mut World| {
+        world.run_for(SECOND);
+        for end in [client, server] {
+            world.texts(end);
+        }
+        world.run_for(SECOND);
+    };
+    read(&mut world);
+    // Covers the end of what the client says, and that it has taken the server's; not that both are over.
+    commit(&mut world, client);
+    read(&mut world);
+    assert_eq!([client, server].map(|end| world.state(end)), [State::Ready; 2]);
+    commit(&mut world, client);
+    read(&mut world);
+    assert_eq!([client, server].map(|end| world.closed(end).map(|closed| closed.clean)), [Some(true); 2]);
 }
 
 #[test]

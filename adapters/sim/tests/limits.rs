@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use steadfast::{
-    Bytes, Code, Config, Event, Fate, LaneId, LaneKind, LaneOptions, LinkKind, Message, ProtocolCode, Received,
-    ReceivedBytes, SendErrorKind, ServerConfig,
+    AskError, Bytes, CloseReason, Code, Config, Event, Fate, LaneId, LaneKind, LaneOptions, LinkKind, Message,
+    ProtocolCode, Received, ReceivedBytes, Reply, SendErrorKind, ServerConfig,
 };
 use steadfast_sim::{ADDRESS, World};
 
@@ -152,6 +152,60 @@ fn the_send_buffer_is_limited_in_bytes_overhead_included() {
     let rest = 10_000 - fit * (1000 + Config::MESSAGE_OVERHEAD);
     assert!(world.send(client, vec![0; rest - Config::MESSAGE_OVERHEAD + 1]).is_err());
     world.send(client, vec![0; rest - Config::MESSAGE_OVERHEAD]).expect("to the last byte");
+}
+
+#[test]
+fn an_answer_takes_room_like_a_message() {
+    let mut config = ServerConfig::default();
+    (config.socket.max_message, config.socket.send_buffer) = (9_000, 10_000);
+    let (mut world, client, server) = World::pair_with(1, Config::default(), config);
+    world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+    world.run_for(SECOND);
+    let Some(Received::Ask(question, _)) = world.recv(server) else { panic!("no ask") };
+    let rest = 10_000 - 9_000 - 2 * Config::MESSAGE_OVERHEAD;
+    world.with(server, |socket, now| {
+        let mut reply = |size| socket.reply(now, question, vec![0; size].into(), true).map_err(|refused| refused.kind);
+        reply(9_000).unwrap();
+        let buffered = 9_000 + Config::MESSAGE_OVERHEAD;
+        assert_eq!(reply(rest + 1), Err(SendErrorKind::Full { buffered, limit: 10_000, unit: "bytes" }));
+        reply(rest).expect("to the last byte");
+    });
+}
+
+#[test]
+fn refusals_leave_though_the_send_buffer_is_full() {
+    let mut config = ServerConfig::default();
+    (config.socket.max_message, config.socket.send_buffer) = (9_000, 10_000);
+    let (mut world, client, server) = World::pair_with(1, Config::default(), config);
+    let asked: Vec<_> = (0..100)
+        .map(|_| world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap())
+        .collect();
+    world.run_for(SECOND);
+    for size in [5_000, 5_000 - 2 * Config::MESSAGE_OVERHEAD] {
+        world.send(server, vec![0; size]).unwrap();
+    }
+    assert_eq!(world.socket(server).stats().send_queue_bytes, 10_000);
+    while let Some(Received::Ask(question, _)) = world.recv(server) {
+        world.with(server, |socket, now| socket.refuse(now, question, 403, "you may not")).unwrap();
+    }
+    world.run_for(SECOND);
+    let refused = Some(Reply::Failed(AskError::Refused(CloseReason::app(403, "you may not"))));
+    for ask in asked {
+        assert_eq!(world.with(client, |socket, now| socket.recv_reply(now, ask)), refused);
+    }
+}
+
+#[test]
+fn a_message_that_fills_the_whole_send_buffer_is_taken_and_a_larger_one_never_fits() {
+    let mut config = Config::default();
+    config.send_buffer = 10_000;
+    let mut world = World::new(1);
+    let client = world.client(config);
+    let limit = 10_000 - Config::MESSAGE_OVERHEAD;
+    let message = |headers: usize| Message::new(vec![0; 5_000]).with_headers(vec![b' '; headers]);
+    let refused = world.send(client, message(limit - 5_000 + 1)).unwrap_err().kind;
+    assert_eq!(refused, SendErrorKind::TooLarge { what: "message with headers", size: limit + 1, limit });
+    world.send(client, message(limit - 5_000)).expect("to the last byte");
 }
 
 #[test]

@@ -190,8 +190,10 @@ fn an_ask_can_be_refused_or_dropped() {
 fn a_finished_lane_ends_the_asks_on_it() {
     let (mut world, client, server) = World::pair(1);
     let question = ask(&mut world, client, "hello", None);
-    take_ask(&mut world, server);
+    let (reference, _) = take_ask(&mut world, server);
     world.with(server, |socket, now| socket.finish(now, LaneId::MAIN));
+    let late = world.with(server, |socket, now| socket.reply(now, reference, "late".into(), false)).unwrap_err();
+    assert_eq!(late.kind, SendErrorKind::Closed);
     assert_eq!(replies(&mut world, client, question), [Reply::Failed(AskError::NoReply)]);
 }
 
@@ -202,6 +204,58 @@ fn an_ask_that_nobody_has_taken_ends_with_the_lane_too() {
     world.run_for(SECOND);
     world.with(server, |socket, now| socket.finish(now, LaneId::MAIN));
     assert_eq!(replies(&mut world, client, question), [Reply::Failed(AskError::NoReply)]);
+}
+
+#[test]
+fn on_a_lane_that_the_peer_has_finished_an_ask_is_not_sent_and_gets_no_answer() {
+    let (mut world, client, server) = World::pair(1);
+    // The first has room made for it; the others wait for their credit, and the ask behind them.
+    for _ in 0..3 {
+        world.send(client, vec![b'x'; 10_000_000]).unwrap();
+    }
+    let waits = ask(&mut world, client, "before the end", None);
+    world.run_for(SECOND);
+    world.with(server, |socket, now| socket.finish(now, LaneId::MAIN));
+    assert_eq!(replies(&mut world, client, waits), [Reply::Failed(AskError::NoReply)]);
+    let late = ask(&mut world, client, "behind the end", None);
+    assert_eq!(replies(&mut world, client, late), [Reply::Failed(AskError::NoReply)]);
+    world.send(client, "last").unwrap();
+    let mut read = Vec::new();
+    for _ in 0..4 {
+        read.extend(world.texts(server));
+        world.run_for(SECOND);
+    }
+    assert_eq!(read.len(), 4);
+    assert_eq!(read[3], "last");
+}
+
+#[test]
+fn answers_that_wait_for_room_come_as_the_ones_before_them_are_taken_or_dropped() {
+    for drop_others in [false, true] {
+        let (mut world, client, server) = World::pair(1);
+        let [first, second] = ["first", "second"].map(|text| {
+            let question = ask(&mut world, client, text, None);
+            (question, take_ask(&mut world, server).0)
+        });
+        for number in 0..3_000 {
+            reply(&mut world, server, first.1, "of many", number < 2_999);
+        }
+        reply(&mut world, server, second.1, "behind them", false);
+        world.run_for(SECOND);
+        world.events(client);
+        if drop_others {
+            world.with(client, |socket, now| socket.cancel_ask(now, first.0));
+        } else {
+            let mut taken = 0;
+            while world.with(client, |socket, now| socket.recv_reply(now, first.0)).is_some() {
+                taken += 1;
+            }
+            assert_eq!(taken, 3_000);
+        }
+        assert!(world.events(client).contains(&Event::ReplyReadable(second.0)));
+        let answered = world.with(client, |socket, now| socket.recv_reply(now, second.0));
+        assert_eq!(answered, Some(answer("behind them", false)));
+    }
 }
 
 #[test]

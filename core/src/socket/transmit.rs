@@ -268,6 +268,8 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
+    use crate::code::CloseReason;
+    use crate::wire::MIN_MTU;
 
     /// What a packet is made of, in bytes.
     #[derive(Clone, Copy, Debug)]
@@ -312,6 +314,25 @@ mod tests {
             assert!(free.is_empty() && free.capacity() > 0, "{parts:?}");
             let sent = transmit.map(|transmit| transmit.segments().concat());
             assert_eq!(sent, (!expected.is_empty()).then_some(expected), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn the_room_for_a_frame_is_enough_for_the_largest_of_its_kind_and_there_is_as_much_in_any_datagram() {
+        let (most, half) = (u64::MAX, u64::MAX / 2);
+        let reason = CloseReason::app(u32::MAX, "r".repeat(MAX_REASON));
+        let numbers = Frame::Lane { lane: most, received: most, consumed: half, limit: most };
+        let go_away = Frame::GoAway { within_ms: most, alternative: "a".repeat(MAX_ADDRESS).into() };
+        for (frame, room) in [
+            (numbers, NUMBERS),
+            (Frame::Prompt { lane: most, offset: most }, NUMBERS),
+            (Frame::Close(reason), CLOSE),
+            (go_away, GOAWAY),
+            (Frame::Volatile { lane: most, record: vec![7; 1024].into() }, 1024 + VOLATILE),
+        ] {
+            let mut bytes = BytesMut::new();
+            frame.encode(&mut bytes);
+            assert!(bytes.len() <= room && room + 64 <= MIN_MTU, "{} bytes, room for {room}", bytes.len());
         }
     }
 
