@@ -1,10 +1,15 @@
 //! The timer of a driver.
 
 use std::task::Context;
+use std::time::Duration;
 
 use steadfast::Time;
 
 use crate::runtime::Timer;
+
+/// How late a timer may be that a busy host keeps waiting. One that is later has slept with the system: the clock went on, and
+/// the timer stood still.
+const LATE: Duration = Duration::from_millis(20);
 
 /// A timer that is set again only when it has to fire earlier: one that fires too early is set to the later time then.
 pub(crate) struct Alarm<T> {
@@ -19,7 +24,9 @@ impl<T: Timer> Alarm<T> {
 
     /// Ready when the deadline may have come. Returns when it fires otherwise.
     pub(crate) fn arm(&mut self, now: Time, deadline: Option<Time>) -> Time {
-        if let Some(deadline) = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed)) {
+        if let Some(deadline) =
+            deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < fires_at(armed, now)))
+        {
             self.timer.set(deadline.since(now));
             self.armed = Some(deadline);
         }
@@ -36,10 +43,15 @@ impl<T: Timer> Alarm<T> {
     }
 }
 
+/// When a timer fires that was set to do so at `armed`: nobody knows when, if that is long ago.
+pub(crate) fn fires_at(armed: Time, now: Time) -> Time {
+    if now.since(armed) > LATE { Time::MAX } else { armed }
+}
+
 /// Whether a task that is `armed` wakes in time for a deadline without being woken. For what is due now it does not, even when
 /// it was armed for an earlier time: runtimes' timers fire late, tokio's by up to a millisecond.
 pub(crate) fn wakes_in_time(armed: Time, now: Time, deadline: Option<Time>) -> bool {
-    deadline.is_none_or(|deadline| deadline >= armed && deadline > now)
+    deadline.is_none_or(|deadline| deadline >= fires_at(armed, now) && deadline > now)
 }
 
 #[cfg(test)]
@@ -98,5 +110,17 @@ mod tests {
         ] {
             assert_eq!(wakes_in_time(ms(armed), ms(now), deadline.map(ms)), in_time, "{armed} {now} {deadline:?}");
         }
+    }
+
+    /// While the system sleeps its clock goes on and timers stand still.
+    #[test]
+    fn a_timer_that_has_slept_with_the_system_is_set_again() {
+        let mut alarm = Alarm::new(Script::default());
+        let s = |seconds: u64| Time::from_millis(seconds * 1000);
+        assert_eq!(alarm.arm(s(0), Some(s(600))), s(600));
+        let (awake, soon) = (s(3600), s(3601));
+        assert!(!wakes_in_time(s(600), awake, Some(soon)), "a timer that is an hour late is relied on");
+        assert_eq!(alarm.arm(awake, Some(soon)), soon);
+        assert_eq!(alarm.timer.settings, [600, 1].map(Duration::from_secs));
     }
 }

@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use steadfast::{CloseReason, LinkAction, LinkId, Socket as Machine, Time};
 
-use crate::alarm::wakes_in_time;
+use crate::alarm::{fires_at, wakes_in_time};
 use crate::handle::{Access, CachedClock, Weight, lock};
 use crate::link::Batch;
 use crate::signals::Signals;
@@ -158,7 +158,10 @@ impl Inner {
         let will_look = match weight {
             Weight::Full => false,
             Weight::Sent => self.flushing || !self.machine.has_queued(),
-            Weight::Received => self.flushing || self.armed <= self.clock.recent() + self.machine.config().ack_delay,
+            Weight::Received => {
+                let now = self.clock.recent();
+                self.flushing || fires_at(self.armed, now) <= now + self.machine.config().ack_delay
+            }
         };
         if self.woken || will_look || wakes_in_time(self.armed, self.clock.recent(), self.deadline()) {
             return None;

@@ -35,7 +35,11 @@ on_every_runtime!(
 mod unix {
     use super::*;
 
-    on_every_runtime!(a_unix_socket_carries_messages, a_stale_unix_socket_is_replaced_and_a_live_one_is_not);
+    on_every_runtime!(
+        a_unix_socket_carries_messages,
+        a_stale_unix_socket_is_replaced_and_a_live_one_is_not,
+        a_unix_socket_of_somebody_who_is_busy_is_not_waited_for
+    );
 
     fn path(name: &str) -> std::path::PathBuf {
         use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,6 +60,35 @@ mod unix {
         assert_eq!(text(&client).await, "and back");
         listener.close(CloseReason::app(0, "")).await;
         assert!(!path.exists(), "the file goes with the listener");
+    }
+
+    async fn a_unix_socket_of_somebody_who_is_busy_is_not_waited_for<R: Runtime>() {
+        let path = path("busy");
+        let address = socket2::SockAddr::unix(&path).unwrap();
+        let socket = || socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        let busy = socket();
+        busy.bind(&address).unwrap();
+        busy.listen(0).unwrap();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let client = socket();
+                client.set_nonblocking(true).unwrap();
+                let _ = client.connect(&address);
+                client
+            })
+            .collect();
+        let (tell, told) = std::sync::mpsc::channel();
+        let url = format!("unix:{}", path.display());
+        let timer = std::thread::spawn(move || {
+            let late = told.recv_timeout(std::time::Duration::from_secs(5)).is_err();
+            drop((busy, waiting));
+            late
+        });
+        let bound = Listener::<R>::bind(&url).await;
+        tell.send(()).unwrap_or_default();
+        assert!(!timer.join().unwrap(), "a thread of the runtime stood still");
+        assert!(bound.is_err(), "somebody listens there");
+        std::fs::remove_file(&path).unwrap();
     }
 
     async fn a_stale_unix_socket_is_replaced_and_a_live_one_is_not<R: Runtime>() {

@@ -24,6 +24,24 @@ on_every_runtime!(
     a_close_outlives_the_loss_of_its_answers,
 );
 
+/// Where all of 127.0.0.0/8 is this machine.
+#[cfg(target_os = "linux")]
+mod everywhere {
+    use super::*;
+
+    on_every_runtime!(a_server_at_all_addresses_answers_from_the_one_that_was_called);
+
+    async fn a_server_at_all_addresses_answers_from_the_one_that_was_called<R: Runtime>() {
+        let listener = serve_at::<R>("udp://0.0.0.0:0").await;
+        let url = listener.local_url().replace("0.0.0.0", "127.0.0.2");
+        let client = connect::<R>(&url, config());
+        let server = accept(&listener).await;
+        client.ready_timeout(Duration::from_secs(5)).await.unwrap();
+        client.send("called").await.unwrap();
+        assert_eq!(recv(&server).await, "called");
+    }
+}
+
 const BAD: Harm = Harm { lost: 5, doubled: 3, swapped: 5, corrupted: 2 };
 
 async fn udp<R: Runtime>() -> Listener<R> {

@@ -10,6 +10,7 @@ use steadfast::{LinkId, LinkKind, RecvBytes, SocketId};
 use super::{Inner, Server, Stage};
 use crate::handle::lock;
 use crate::link::Batch;
+use crate::udp::Route;
 use crate::wait_list::Wakes;
 
 /// What the machine wants of one link.
@@ -39,6 +40,11 @@ pub(crate) struct Wanted {
 impl Door {
     fn new(behind: Behind) -> Door {
         Door { behind, flush: false, hang_up: false, owner: None }
+    }
+
+    /// Whether it has been told that its link is to be hung up.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.hang_up
     }
 
     fn take(&mut self) -> Wanted {
@@ -99,17 +105,17 @@ impl Server {
         wanted
     }
 
-    /// Datagrams have arrived from these addresses; `link_of` is asked for the link of each, and given the means to make
+    /// Datagrams have arrived on these ways; `link_of` is asked for the link of each, and given the means to make
     /// one.
     pub(crate) fn receive_datagrams(
         &self,
         kind: LinkKind,
-        datagrams: impl Iterator<Item = (SocketAddr, Bytes)>,
-        mut link_of: impl FnMut(SocketAddr, &mut dyn FnMut() -> LinkId) -> LinkId,
+        datagrams: impl Iterator<Item = (Route, Bytes)>,
+        mut link_of: impl FnMut(Route, &mut dyn FnMut() -> LinkId) -> LinkId,
     ) {
         self.act(|inner, wakes| {
-            for (from, datagram) in datagrams {
-                let link = link_of(from, &mut || inner.add_link(Behind::Server, kind, Some(from)));
+            for (route, datagram) in datagrams {
+                let link = link_of(route, &mut || inner.add_link(Behind::Server, kind, Some(route.remote)));
                 let now = inner.clock.read();
                 inner.machine.handle_bytes(now, link, datagram);
             }

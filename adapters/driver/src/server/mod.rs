@@ -16,7 +16,7 @@ use steadfast::{
     CloseReason, LinkAction, LinkId, OpenGone, OpenId, OpenRequest, Server as Machine, ServerEvent, SocketId, Time,
 };
 
-use crate::alarm::wakes_in_time;
+use crate::alarm::{fires_at, wakes_in_time};
 use crate::changes::Change;
 use crate::handle::{Access, CachedClock, Handle, Weight, lock};
 use crate::signals::Signals;
@@ -253,7 +253,10 @@ impl Inner {
         let will_look = match weight {
             Weight::Full => false,
             Weight::Sent => *flushing || !machine.has_queued(),
-            Weight::Received => *flushing || self.woken || self.armed <= clock.recent() + ack_delay,
+            Weight::Received => {
+                let now = clock.recent();
+                *flushing || self.woken || fires_at(self.armed, now) <= now + ack_delay
+            }
         };
         if startled {
             signals.waiting.wake_all(wakes);

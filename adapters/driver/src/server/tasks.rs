@@ -157,7 +157,8 @@ impl Server {
         self.act(|inner, wakes| {
             let emptied = inner.stage > Stage::Open && inner.machine.is_empty();
             if emptied {
-                let links: Vec<LinkId> = inner.doors.keys().copied().collect();
+                let staying = inner.doors.iter().filter(|(_, door)| !door.is_leaving());
+                let links: Vec<LinkId> = staying.map(|(link, _)| *link).collect();
                 links.into_iter().for_each(|link| inner.knock(link, true, wakes));
             }
             emptied
@@ -250,6 +251,25 @@ mod tests {
         fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[test]
+    fn a_link_that_takes_nothing_is_told_once_that_it_is_over() {
+        let mut clock = CachedClock::new();
+        let machine = Machine::new(Arc::new(ServerConfig::default()), [1; 32], clock.read()).unwrap();
+        let server = Server::new(machine, clock);
+        let route = crate::udp::Route { remote: ([127, 0, 0, 1], 9).into(), local: None };
+        let datagram = bytes::Bytes::from_static(b"?");
+        let kind = steadfast::LinkKind::Datagram { mtu: 1200 };
+        server.receive_datagrams(kind, std::iter::once((route, datagram)), |_, new| new());
+        server.close(CloseReason::app(0, ""));
+        // What is wanted waits while the system takes nothing; the server's task runs on.
+        let mut wanted = std::collections::VecDeque::new();
+        for _ in 0..10 {
+            assert!(server.has_emptied());
+            server.take_wanted(&mut wanted);
+        }
+        assert_eq!(wanted.len(), 1);
     }
 
     #[test]

@@ -73,14 +73,15 @@ impl<L: Link> TlsStream<L> {
 
     fn decrypt(&mut self, cx: &mut Context<'_>, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
         loop {
-            self.tls.read_tls(&mut cipher)?;
+            let taken = self.tls.read_tls(&mut cipher)?;
             if let Err(error) = self.tls.process_new_packets() {
                 // The alert that tells the peer why, if the link takes it.
                 let _ = self.poll_flush(cx);
                 return Err(refused(error));
             }
             self.take_plain(plain)?;
-            if cipher.is_empty() {
+            // After the end of its direction nothing is taken any more, whatever a peer sends.
+            if taken == 0 || cipher.is_empty() {
                 return Ok(());
             }
         }
@@ -196,3 +197,79 @@ fn broken_off(error: io::Error) -> io::Error {
 #[derive(Debug, Error)]
 #[error("{CERTIFICATE_REFUSED}: {0}")]
 pub(crate) struct CertificateRefused(String);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A link whose other end is held in memory.
+    #[derive(Default)]
+    struct Memory {
+        arrives: Vec<u8>,
+        sent: Vec<u8>,
+    }
+
+    impl Link for Memory {
+        fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+            if self.arrives.is_empty() {
+                return Poll::Pending;
+            }
+            let read = self.arrives.len();
+            buf.append(&mut self.arrives);
+            Poll::Ready(Ok(read))
+        }
+
+        fn poll_write_vectored(&mut self, _: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+            slices.iter().for_each(|slice| self.sent.extend_from_slice(slice));
+            Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+        }
+
+        fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A client and a server's end of its link, the handshake done.
+    fn pair() -> (ClientConnection, TlsStream<Memory>) {
+        let certified = rcgen::generate_simple_self_signed(["a.test".into()]).unwrap();
+        let certificate = certified.cert.pem();
+        let trusting = TlsClient::with_ca_pem(certificate.as_bytes()).unwrap();
+        let mut client = ClientConnection::new(trusting.config, "a.test".try_into().unwrap()).unwrap();
+        let key = certified.signing_key.serialize_pem();
+        let tls = TlsServer::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+        let mut server = TlsStream::accept(Memory::default(), &tls).unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..4 {
+            while client.wants_write() {
+                client.write_tls(&mut server.link.arrives).unwrap();
+            }
+            assert!(server.poll_read(&mut cx, &mut Vec::new()).is_pending());
+            let sent = std::mem::take(&mut server.link.sent);
+            let mut sent = &sent[..];
+            while !sent.is_empty() {
+                client.read_tls(&mut sent).unwrap();
+                client.process_new_packets().unwrap();
+            }
+        }
+        assert!(!client.is_handshaking() && !server.tls.is_handshaking());
+        (client, server)
+    }
+
+    #[test]
+    fn what_follows_the_end_of_a_peer_keeps_no_thread_busy() {
+        let (mut client, mut server) = pair();
+        client.send_close_notify();
+        client.write_tls(&mut server.link.arrives).unwrap();
+        server.link.arrives.extend([0; 10_000]);
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut cx = Context::from_waker(Waker::noop());
+            tell.send(server.poll_read(&mut cx, &mut Vec::new()).map_err(|error| error.kind())).unwrap();
+        });
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Poll::Ready(Ok(0))), "the end, and nothing after it");
+    }
+}

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use steadfast::{LinkKind, RecvBytes};
 
-use super::{Outbox, UdpIo, bind, is_refused};
+use super::{Outbox, Route, UdpIo, bind, is_refused};
 use crate::link::{Batch, LAST_WRITES, TURNS};
 use crate::runtime::{Datagrams, Runtime, Timer};
 
@@ -76,7 +76,7 @@ impl<D: Datagrams> UdpLink<D> {
                 self.outbox.shrink();
                 return Poll::Ready(Ok(()));
             }
-            let sent = ready!(self.io.poll_send(cx, &mut self.outbox, self.remote));
+            let sent = ready!(self.io.poll_send(cx, &mut self.outbox, Route { remote: self.remote, local: None }));
             self.unless_meaningless(sent)?;
         }
         cx.waker().wake_by_ref();

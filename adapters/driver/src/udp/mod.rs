@@ -6,7 +6,7 @@ mod server;
 
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -44,6 +44,15 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+/// Between which addresses datagrams go. A socket at all addresses of this machine answers from the one that was called: from
+/// another one it would not be heard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Route {
+    pub(crate) remote: SocketAddr,
+    /// This machine's, where the system tells.
+    pub(crate) local: Option<IpAddr>,
+}
+
 /// A UDP socket on a runtime.
 pub(crate) struct UdpIo<D> {
     socket: D,
@@ -56,11 +65,11 @@ impl<D: Datagrams> UdpIo<D> {
         Ok(UdpIo { socket, state })
     }
 
-    /// Receives what has arrived, once; each datagram and from where it came is given to `receive`.
+    /// Receives what has arrived, once; each datagram and the way it came is given to `receive`.
     pub(crate) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
-        mut receive: impl FnMut(SocketAddr, Bytes),
+        mut receive: impl FnMut(Route, Bytes),
     ) -> Poll<io::Result<()>> {
         let mut memory = MEMORY.take();
         memory.resize(PIECES * PIECE, 0);
@@ -73,8 +82,9 @@ impl<D: Datagrams> UdpIo<D> {
         });
         if let Poll::Ready(Ok(count)) = &polled {
             for (meta, piece) in metas[..*count].iter().zip(memory.chunks(PIECE)) {
+                let route = Route { remote: meta.addr, local: meta.dst_ip };
                 for datagram in piece[..meta.len].chunks(meta.stride.max(1)) {
-                    receive(meta.addr, Bytes::copy_from_slice(datagram));
+                    receive(route, Bytes::copy_from_slice(datagram));
                 }
             }
         }
@@ -87,10 +97,11 @@ impl<D: Datagrams> UdpIo<D> {
         &mut self,
         cx: &mut Context<'_>,
         outbox: &mut Outbox,
-        to: SocketAddr,
+        route: Route,
     ) -> Poll<io::Result<()>> {
         let state = &self.state;
-        let Some(transmit) = outbox.transmit(to) else { return Poll::Ready(Ok(())) };
+        let Some(transmit) = outbox.transmit(route.remote) else { return Poll::Ready(Ok(())) };
+        let transmit = quinn_udp::Transmit { src_ip: route.local, ..transmit };
         let polled = self.socket.poll_send(cx, |socket| state.try_send(UdpSockRef::from(&**socket), &transmit));
         let is_joined = transmit.segment_size.is_some();
         if polled.is_ready() {

@@ -2,24 +2,24 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use steadfast::{LinkId, LinkKind};
 
-use super::{Outbox, UdpIo};
+use super::{Outbox, Route, UdpIo};
 use crate::link::{Batch, TURNS};
 use crate::runtime::{Datagrams, Runtime};
 use crate::server::{IdMap, Server, Wanted};
 
-/// The links of a UDP socket: one for each address from which something has come, until the machine hangs it up.
+/// The links of a UDP socket: one for each pair of addresses between which something has come, until the machine hangs it up.
 pub(crate) struct UdpDoors<D> {
     io: UdpIo<D>,
     mtu: u16,
-    links: HashMap<SocketAddr, LinkId>,
-    addresses: IdMap<LinkId, SocketAddr>,
-    arrived: Vec<(SocketAddr, Bytes)>,
+    links: HashMap<Route, LinkId>,
+    routes: IdMap<LinkId, Route>,
+    arrived: Vec<(Route, Bytes)>,
     /// Links for which something is to be done, in turn.
     wanted: VecDeque<(LinkId, Wanted)>,
     /// What was taken from the machine for the first of them.
@@ -33,7 +33,7 @@ impl<D: Datagrams> UdpDoors<D> {
             io: UdpIo::new(runtime.datagrams(socket)?)?,
             mtu,
             links: HashMap::new(),
-            addresses: IdMap::default(),
+            routes: IdMap::default(),
             arrived: Vec::new(),
             wanted: VecDeque::new(),
             batch: Batch::default(),
@@ -55,15 +55,15 @@ impl<D: Datagrams> UdpDoors<D> {
         for _ in 0..TURNS {
             let UdpDoors { io, arrived, .. } = self;
             // What the system says of single addresses is for nobody: who is gone falls silent.
-            if io.poll_recv(cx, |from, datagram| arrived.push((from, datagram))).is_pending() {
+            if io.poll_recv(cx, |route, datagram| arrived.push((route, datagram))).is_pending() {
                 return Poll::Pending;
             }
-            let UdpDoors { links, addresses, arrived, mtu, .. } = self;
-            server.receive_datagrams(LinkKind::Datagram { mtu: *mtu }, arrived.drain(..), |from, new| {
-                let known = links.entry(from);
+            let UdpDoors { links, routes, arrived, mtu, .. } = self;
+            server.receive_datagrams(LinkKind::Datagram { mtu: *mtu }, arrived.drain(..), |route, new| {
+                let known = links.entry(route);
                 *known.or_insert_with(|| {
                     let id = new();
-                    addresses.insert(id, from);
+                    routes.insert(id, route);
                     id
                 })
             });
@@ -84,9 +84,9 @@ impl<D: Datagrams> UdpDoors<D> {
                 wanted.flush = !server.fill(id, &mut self.batch);
             }
             self.batch.pour(&mut self.outbox, self.io.max_joined());
-            let address = self.addresses.get(&id).copied();
+            let route = self.routes.get(&id).copied();
             // What cannot be sent to this address is lost, as any datagram may be.
-            if address.is_some_and(|address| self.io.poll_send(cx, &mut self.outbox, address).is_pending()) {
+            if route.is_some_and(|route| self.io.poll_send(cx, &mut self.outbox, route).is_pending()) {
                 return Poll::Pending;
             }
             if self.batch.is_empty() {
@@ -101,8 +101,8 @@ impl<D: Datagrams> UdpDoors<D> {
         match self.wanted.pop_front() {
             Some(first @ (_, Wanted { flush: true, .. })) => self.wanted.push_back(first),
             Some((id, Wanted { hang_up: true, .. })) => {
-                if let Some(address) = self.addresses.remove(&id) {
-                    self.links.remove(&address);
+                if let Some(route) = self.routes.remove(&id) {
+                    self.links.remove(&route);
                 }
                 server.link_down(id);
             }

@@ -31,12 +31,12 @@ impl BurstLoss {
     }
 
     /// A line that loses all datagrams in the bad state and none in the good one, in the long run this share (0 to 1) of
-    /// all, `burst` (at least 1) datagrams at a time in the mean.
+    /// all, `burst` (at least 1) datagrams at a time in the mean, and more where the share cannot be had with so few.
     pub fn with_mean(share: f64, burst: f64) -> BurstLoss {
-        let to_good = 1.0 / burst.max(1.0);
-        // The share of time in the bad state is to_bad / (to_bad + to_good).
-        let to_bad = if share < 1.0 { (to_good * share / (1.0 - share)).min(1.0) } else { 1.0 };
-        BurstLoss::new(to_bad, if share < 1.0 { to_good } else { 0.0 }, 0.0, 1.0)
+        // The share of time in the bad state is to_bad / (to_bad + to_good), and neither is more than 1.
+        let to_good = (1.0 / burst.max(1.0)).min((1.0 - share) / share);
+        let to_bad = if share < 1.0 { to_good * share / (1.0 - share) } else { 1.0 };
+        BurstLoss::new(to_bad, to_good, 0.0, 1.0)
     }
 }
 
@@ -54,5 +54,22 @@ impl Node for BurstLoss {
         let change = if self.is_bad { self.to_good } else { self.to_bad };
         self.is_bad ^= chance.chance(change);
         verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_the_long_run_any_share_is_lost() {
+        for (share, burst) in
+            [(0.0, 8.0), (0.01, 8.0), (0.5, 1.0), (0.6, 1.0), (0.88, 8.0), (0.95, 8.0), (0.999, 8.0), (1.0, 8.0)]
+        {
+            let BurstLoss { to_bad, to_good, .. } = BurstLoss::with_mean(share, burst);
+            assert!(to_bad <= 1.0 && to_good <= 1.0);
+            let mean = to_bad / (to_bad + to_good);
+            assert!((mean - share).abs() < 1e-9, "{mean} instead of {share}, {burst} at a time");
+        }
     }
 }
