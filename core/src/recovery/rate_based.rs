@@ -17,6 +17,8 @@ const INITIAL_PACKETS: u64 = 64;
 const MIN_PACKETS: u64 = 4;
 /// Packets beyond the model, as an ACK may come for so many only.
 const ACK_PACKETS: u64 = 8;
+/// For no longer than this what is held back is made up for: more is no host that waits for the processor.
+const MOST_HELD: Duration = Duration::from_millis(100);
 /// Rounds for which a rate is believed: about those of a cycle of probing.
 pub(super) const RATE_ROUNDS: usize = 5;
 /// Rounds of little growth after which the path counts as full; one in which a queue was seen counts twice.
@@ -280,7 +282,8 @@ impl RateBased {
 
     fn resize(&mut self, acked: u64) {
         let least = MIN_PACKETS * self.mtu;
-        let full = percent(self.product(), WINDOW) + self.allowance().max(self.aggregation.extra());
+        let extra = self.aggregation.extra().min(self.carried_in(MOST_HELD));
+        let full = percent(self.product(), WINDOW) + self.allowance().max(extra);
         self.window = match self.mode {
             Mode::Startup => {
                 let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8;

@@ -10,6 +10,10 @@ use super::{Outbox, Route, UdpIo, bind, is_refused};
 use crate::link::{Batch, LAST_WRITES, TURNS};
 use crate::runtime::{Datagrams, Runtime, Timer};
 
+/// Whether the system takes datagrams with an address on a socket that is connected to it, as quinn-udp gives them: macOS and the
+/// BSDs do not.
+const CONNECTS: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
+
 /// A socket that sends to one address and hears only from there.
 pub(crate) struct UdpLink<D> {
     io: UdpIo<D>,
@@ -29,7 +33,9 @@ impl<D: Datagrams> UdpLink<D> {
     pub(crate) fn connect<R: Runtime<Datagrams = D>>(runtime: &R, remote: SocketAddr, mtu: u16) -> io::Result<Self> {
         let any: SocketAddr = if remote.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
         let socket = bind(any)?;
-        socket.connect(remote)?;
+        if CONNECTS {
+            socket.connect(remote)?;
+        }
         let io = UdpIo::new(runtime.datagrams(socket)?)?;
         Ok(UdpLink { io, remote, mtu, batch: Batch::default(), outbox: Outbox::default(), flush: false, heard: false })
     }
@@ -46,10 +52,13 @@ impl<D: Datagrams> UdpLink<D> {
     /// Receives until nothing is there, or others should run, too. True when something has come.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, mut receive: impl FnMut(RecvBytes)) -> io::Result<bool> {
         for turn in 0..TURNS {
-            let UdpLink { io, heard, .. } = self;
-            let polled = io.poll_recv(cx, |_, datagram| {
-                *heard = true;
-                receive(datagram.into());
+            let UdpLink { io, heard, remote, .. } = self;
+            let polled = io.poll_recv(cx, |route, datagram| {
+                let is_its = (route.remote.ip(), route.remote.port()) == (remote.ip(), remote.port());
+                if is_its {
+                    *heard = true;
+                    receive(datagram.into());
+                }
             });
             match polled {
                 Poll::Pending => return Ok(turn > 0),
@@ -127,9 +136,12 @@ mod tests {
         fn poll_recv<T>(
             &mut self,
             _: &mut Context<'_>,
-            _: impl FnMut(&SockRef<'_>) -> io::Result<T>,
+            mut attempt: impl FnMut(&SockRef<'_>) -> io::Result<T>,
         ) -> Poll<io::Result<T>> {
-            Poll::Pending
+            match attempt(&SockRef::from(&self.socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                result => Poll::Ready(result),
+            }
         }
 
         fn poll_send<T>(
@@ -144,18 +156,35 @@ mod tests {
         }
     }
 
+    fn link_to(remote: SocketAddr, socket: WithoutOffload) -> UdpLink<WithoutOffload> {
+        let (io, batch, outbox) = (UdpIo::new(socket).unwrap(), Batch::default(), Outbox::default());
+        UdpLink { io, remote, mtu: 1200, batch, outbox, flush: false, heard: true }
+    }
+
+    #[test]
+    fn a_stranger_is_not_heard_on_a_socket_that_is_not_connected() {
+        let [peer, stranger] = [0; 2].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let socket = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut link = link_to(peer.local_addr().unwrap(), WithoutOffload { socket, refused: true });
+        stranger.send_to(b"stranger", address).unwrap();
+        peer.send_to(b"peer", address).unwrap();
+        let mut heard = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        link.poll_read(&mut cx, |datagram| heard.push(datagram.bytes)).unwrap();
+        assert_eq!(heard, ["peer"]);
+    }
+
     #[test]
     fn what_an_interface_cannot_cut_is_lost_and_the_link_is_not() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(peer.local_addr().unwrap()).unwrap();
-        let io = UdpIo::new(WithoutOffload { socket, refused: false }).unwrap();
-        if io.max_joined() == 1 {
+        let mut link = link_to(peer.local_addr().unwrap(), WithoutOffload { socket, refused: false });
+        if link.io.max_joined() == 1 {
             return;
         }
-        let (batch, outbox) = (Batch::default(), Outbox::default());
-        let mut link =
-            UdpLink { io, remote: peer.local_addr().unwrap(), mtu: 1200, batch, outbox, flush: true, heard: true };
+        link.flush();
         let mut transmits = vec![Transmit::from(Bytes::from(vec![7; 1200])); 4].into_iter();
         let mut cx = Context::from_waker(Waker::noop());
         let sent = link.poll_write(&mut cx, |batch| batch.fill(|| transmits.next()));
