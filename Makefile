@@ -62,5 +62,5 @@ faults:
 
 mutants:
 	@$(CARGO) mutants --version >/dev/null 2>&1 || { echo 'make mutants needs cargo-mutants: cargo install cargo-mutants' >&2; exit 1; }
-	PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 \
+	set -f; PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 \
 	    $(CARGO) mutants --package steadfast --cargo-arg=--lib --output target $(MUTANTS)

@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  everything was delivered and confirmed
+  0  everything was delivered and confirmed; `listen` was stopped by a signal
   1  it was not; standard error says why in one line
   2  the arguments are wrong
   3  the session was lost; standard error says how many messages are unconfirmed";

@@ -25,7 +25,7 @@ struct Args {
     /// Few and short rounds: to see that everything runs.
     #[arg(long)]
     quick: bool,
-    /// Measure how cost grows as well, and draw that into this folder.
+    /// Measure how cost grows as well, and draw that into this folder. Not with --only.
     #[arg(long)]
     plots: Option<PathBuf>,
     /// Run one contender (ours, seqack, hand, or a peer as the table calls it) and nothing else, for a profiler: with --only
@@ -179,7 +179,8 @@ impl Args {
             }
             (None, plots) => {
                 self.print_table()?;
-                plots.as_deref().map_or(Ok(()), |folder| self.draw(folder))
+                let plots = plots.as_deref().filter(|_| self.only.is_empty());
+                plots.map_or(Ok(()), |folder| self.draw(folder))
             }
         }
     }
