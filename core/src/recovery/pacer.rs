@@ -51,8 +51,8 @@ impl Pacer {
         self.keeps = has_room;
     }
 
-    /// There is nothing to be kept back.
-    pub(super) fn on_app_limited(&mut self) {
+    /// There is nothing to be kept back, or no room for it.
+    pub(super) fn on_nothing_kept(&mut self) {
         self.keeps = false;
     }
 

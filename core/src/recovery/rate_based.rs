@@ -17,8 +17,8 @@ const INITIAL_PACKETS: u64 = 64;
 const MIN_PACKETS: u64 = 4;
 /// Packets beyond the model, as an ACK may come for so many only.
 const ACK_PACKETS: u64 = 8;
-/// For no longer than this what is held back is made up for: more is no host that waits for the processor.
-const MOST_HELD: Duration = Duration::from_millis(100);
+/// A host that waits for the processor is made up for as long as this: on a longer path the window has room for it anyway.
+const MOST_HELD: Duration = Duration::from_millis(50);
 /// Rounds for which a rate is believed: about those of a cycle of probing.
 pub(super) const RATE_ROUNDS: usize = 5;
 /// Rounds of little growth after which the path counts as full; one in which a queue was seen counts twice.
@@ -282,8 +282,10 @@ impl RateBased {
 
     fn resize(&mut self, acked: u64) {
         let least = MIN_PACKETS * self.mtu;
-        let extra = self.aggregation.extra().min(self.carried_in(MOST_HELD));
-        let full = percent(self.product(), WINDOW) + self.allowance().max(extra);
+        // What is in flight beyond the product is there for what is held back: a second product, or more where more is.
+        let product = self.product();
+        let held = self.aggregation.extra().min(self.carried_in(MOST_HELD));
+        let full = (product + held).max(percent(product, WINDOW)) + self.allowance();
         self.window = match self.mode {
             Mode::Startup => {
                 let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8;

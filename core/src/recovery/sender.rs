@@ -197,7 +197,7 @@ impl<T, C: Controller> Recovery<T, C> {
     /// The application has nothing to send although a packet might leave.
     pub(crate) fn on_app_limited(&mut self) {
         self.delivery.on_app_limited(self.in_flight);
-        self.pacer.on_app_limited();
+        self.pacer.on_nothing_kept();
     }
 
     /// The packet [`next_number`](Self::next_number) left; it asks for an acknowledgement, [soon](Self::asks_ack) or not. `bytes` are those that it takes on the wire.
@@ -310,6 +310,9 @@ impl<T, C: Controller> Recovery<T, C> {
             rtt,
             min_rtt: self.rtt.min(),
         });
+        if self.in_flight >= self.congestion.window() {
+            self.pacer.on_nothing_kept();
+        }
         self.forget(now);
         Ok(())
     }

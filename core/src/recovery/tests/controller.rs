@@ -259,7 +259,7 @@ fn the_queue_of_the_startup_is_left_to_run_empty_at_half_the_rate() {
 
 #[test]
 fn a_peer_that_holds_acknowledgements_back_gets_no_more_than_they_need() {
-    for (millis, allowance) in [(0, PRODUCT / ACKS), (1, 0), (10, 8 * MTU)] {
+    for (millis, allowance) in [(0, 0), (1, 0), (10, 8 * MTU)] {
         let mut driver = Driver::with(RTT, Duration::from_micros(millis * 500));
         driver.in_flight = PRODUCT;
         driver.until_pace(100);
