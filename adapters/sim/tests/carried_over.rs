@@ -8,7 +8,7 @@ use steadfast::{
     AskId, AskRef, CloseReason, Config, Event, Incarnation, LaneId, LaneOptions, LinkId, LinkKind, OnLoss, Received,
     Reply, SendErrorKind, Server, ServerConfig, ServerEvent, Socket, State, Time,
 };
-use steadfast_sim::{ADDRESS, Break, Dialling, End, Side, World, by_hand};
+use steadfast_sim::{ADDRESS, Break, Dialling, End, ServerIx, Side, World, by_hand};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -26,12 +26,24 @@ impl Owed {
     }
 }
 
-/// A client whose server goes away within that time, and owes it an answer.
-fn going_away(config: Config, within: Duration) -> (World, End, End, Owed) {
+fn reopening() -> Config {
+    let mut config = Config::default();
+    config.on_loss = OnLoss::Reopen;
+    config
+}
+
+/// A client at the first of two servers.
+fn two_servers(config: Config) -> (World, ServerIx, End, End) {
     let mut world = World::new(1);
     let old = world.serve(ADDRESS, ServerConfig::default());
     world.serve("elsewhere", ServerConfig::default());
     let (client, server) = world.connected(config);
+    (world, old, client, server)
+}
+
+/// A client whose server goes away within that time, and owes it an answer.
+fn going_away(config: Config, within: Duration) -> (World, End, End, Owed) {
+    let (mut world, old, client, server) = two_servers(config);
     let asked = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
     world.run_for(SECOND);
     let Some(Received::Ask(question, _)) = world.recv(server) else { panic!("no ask") };
@@ -43,8 +55,7 @@ fn going_away(config: Config, within: Duration) -> (World, End, End, Owed) {
 
 #[test]
 fn a_lost_session_does_not_dial_before_its_messages_were_taken() {
-    let mut config = Config::default();
-    config.on_loss = OnLoss::Reopen;
+    let mut config = reopening();
     config.redial_base = 60 * SECOND;
     config.redial_max = 60 * SECOND;
     let (mut world, client, _, _) = going_away(config, 2 * SECOND);
@@ -65,9 +76,7 @@ fn a_lost_session_does_not_dial_before_its_messages_were_taken() {
 
 #[test]
 fn an_ask_that_is_held_moves_to_the_next_incarnation() {
-    let mut config = Config::default();
-    config.on_loss = OnLoss::Reopen;
-    let (mut world, client, server, question) = going_away(config, 20 * SECOND);
+    let (mut world, client, server, question) = going_away(reopening(), 20 * SECOND);
     let held = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "held".into(), None)).unwrap();
     question.pay(&mut world, client, server);
     world.run_for(5 * SECOND);
@@ -182,8 +191,7 @@ fn asks_of_a_lane_that_is_over_are_not_open() {
 
 #[test]
 fn counters_run_over_all_incarnations() {
-    let mut config = Config::default();
-    config.on_loss = OnLoss::Reopen;
+    let config = reopening();
     let mut world = World::new(1);
     let old = world.serve(ADDRESS, ServerConfig::default());
     let (client, _) = world.connected(config);
@@ -229,8 +237,7 @@ fn no_epoch_of_a_welcome_is_too_much() {
 
 #[test]
 fn room_that_comes_from_held_asks_is_told() {
-    let mut config = Config::default();
-    config.on_loss = OnLoss::Reopen;
+    let mut config = reopening();
     config.send_messages = 2;
     let (mut world, client, _, _) = going_away(config, 20 * SECOND);
     for _ in 0..2 {
@@ -346,9 +353,7 @@ fn a_drain_whose_last_word_is_lost_moves_all_the_same() {
 
 #[test]
 fn the_end_of_all_lanes_moves() {
-    let mut config = Config::default();
-    config.on_loss = OnLoss::Reopen;
-    let (mut world, client, server, question) = going_away(config, 20 * SECOND);
+    let (mut world, client, server, question) = going_away(reopening(), 20 * SECOND);
     world.with(client, |socket, now| socket.finish_all(now));
     question.pay(&mut world, client, server);
     world.run_for(10 * SECOND);
@@ -360,8 +365,7 @@ fn the_end_of_all_lanes_moves() {
 fn a_session_that_expired_a_moment_ago_is_lost() {
     let mut config = ServerConfig::default();
     config.socket.retention = 5 * SECOND;
-    let mut client_config = Config::default();
-    client_config.on_loss = OnLoss::Reopen;
+    let client_config = reopening();
     let (mut world, client, _) = World::pair_with(1, client_config, config);
     world.conditions.dialling = Dialling::Refused;
     world.break_link(world.link_of(client).unwrap(), Break::Reset);
@@ -378,12 +382,7 @@ fn a_session_that_expired_a_moment_ago_is_lost() {
 
 #[test]
 fn a_client_that_was_away_while_its_server_went_away_has_lost_its_session() {
-    let mut client_config = Config::default();
-    client_config.on_loss = OnLoss::Reopen;
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, ServerConfig::default());
-    world.serve("elsewhere", ServerConfig::default());
-    let (client, _) = world.connected(client_config);
+    let (mut world, old, client, _) = two_servers(reopening());
     world.conditions.dialling = Dialling::Refused;
     world.break_link(world.link_of(client).unwrap(), Break::Reset);
     world.run_for(SECOND);
@@ -425,12 +424,7 @@ fn a_cancelled_ask_on_a_discarded_lane_is_not_remembered() {
 
 #[test]
 fn a_server_that_goes_away_at_once_loses_sessions_and_closes_no_sockets() {
-    let mut client_config = Config::default();
-    client_config.on_loss = OnLoss::Reopen;
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, ServerConfig::default());
-    world.serve("elsewhere", ServerConfig::default());
-    let (client, _) = world.connected(client_config);
+    let (mut world, old, client, _) = two_servers(reopening());
     world.command(old, |server, now| server.go_away(now, Duration::ZERO, "elsewhere")).unwrap();
     world.run_for(SECOND);
     let events = world.events(client);
@@ -472,12 +466,7 @@ fn headers_of_a_lane_over_the_limit_of_the_server_end_the_socket() {
 
 #[test]
 fn what_is_written_while_the_old_session_closes_waits_for_the_next_one() {
-    let mut config = Config::default();
-    config.on_loss = OnLoss::Reopen;
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, ServerConfig::default());
-    world.serve("elsewhere", ServerConfig::default());
-    let (client, server) = world.connected(config);
+    let (mut world, old, client, server) = two_servers(reopening());
     world.send(client, "read late").unwrap();
     world.run_for(SECOND);
     world.command(old, |server, now| server.go_away(now, 20 * SECOND, "elsewhere")).unwrap();
@@ -492,9 +481,7 @@ fn what_is_written_while_the_old_session_closes_waits_for_the_next_one() {
 
 #[test]
 fn a_drain_that_is_over_while_its_client_is_away_and_waits_is_told_once() {
-    let mut config = Config::default();
-    config.on_loss = OnLoss::Reopen;
-    let (mut world, client, _, _) = going_away(config, 2 * SECOND);
+    let (mut world, client, _, _) = going_away(reopening(), 2 * SECOND);
     world.conditions.dialling = Dialling::Silent;
     world.break_link(world.link_of(client).unwrap(), Break::Reset);
     world.run_for(3 * SECOND);
@@ -508,12 +495,7 @@ fn a_drain_that_is_over_while_its_client_is_away_and_waits_is_told_once() {
 
 #[test]
 fn a_main_lane_that_was_finished_before_is_finished_in_the_next_incarnation() {
-    let mut config = Config::default();
-    config.on_loss = OnLoss::Reopen;
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, ServerConfig::default());
-    world.serve("elsewhere", ServerConfig::default());
-    let (client, server) = world.connected(config);
+    let (mut world, old, client, server) = two_servers(reopening());
     world.with(client, |socket, now| socket.finish(now, LaneId::MAIN));
     world.run_for(SECOND);
     assert_eq!(world.texts(server), ["(finished)"]);

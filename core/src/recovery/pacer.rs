@@ -44,7 +44,7 @@ impl Pacer {
         now + Duration::from_micros((wanted - tokens).div_ceil(rate.max(1)))
     }
 
-    /// A packet left, and the window has room for the next.
+    /// A packet left. `has_room`: the window has room for the next.
     pub(super) fn on_sent(&mut self, now: Time, bytes: u64, rate: u64, has_room: bool) {
         self.tokens = self.tokens_at(now, rate).saturating_sub(bytes * MICRO);
         self.at = self.at.max(now);
