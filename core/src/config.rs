@@ -208,7 +208,13 @@ impl Config {
         rule("max_message", self.max_message as u64, 1..=MAX_MESSAGE as u64, "1 byte to 1 GiB")?;
         rule("max_headers", self.max_headers as u64, 0..=MAX_MESSAGE as u64, "at most 1 GiB")?;
         rule("max_lanes", u64::from(self.max_lanes), 0..=u64::from(MAX_LANES), "at most 1,024")?;
-        rule("send_buffer", self.send_buffer as u64, 1..=u64::MAX, "at least 1 byte")?;
+        let least = Config::MESSAGE_OVERHEAD as u64 + 1;
+        rule(
+            "send_buffer",
+            self.send_buffer as u64,
+            least..=u64::MAX,
+            "at least 65 bytes: 64 are the overhead of a message",
+        )?;
         rule("send_messages", self.send_messages as u64, 1..=u64::MAX, "at least 1")?;
         let message = self.max_message as u64 + self.max_headers as u64;
         let lanes = (2 * u64::from(self.max_lanes) + 2) * Config::LANE_WINDOW as u64;
@@ -303,6 +309,10 @@ mod tests {
             (
                 complaint(|config| config.socket.silence = Duration::from_millis(9)),
                 "silence is 9ms: it must be 10 ms to 49 days".into(),
+            ),
+            (
+                complaint(|config| config.socket.send_buffer = Config::MESSAGE_OVERHEAD),
+                "send_buffer is 64: it must be at least 65 bytes: ".into(),
             ),
             (complaint(|config| config.socket.receive_buffer = 1), "receive_buffer is 1: it must be at least ".into()),
             (complaint(|config| config.socket.redial_max = Duration::ZERO), "redial_max is 0ns: ".into()),

@@ -39,10 +39,10 @@ pub enum SendErrorKind {
     /// ([`Socket::take_unconfirmed`](crate::Socket::take_unconfirmed)).
     #[error("the session was lost: take what was unconfirmed first")]
     Lost,
-    /// The message, its headers or its name are over their limit.
+    /// The message or lane, its headers or a name are over their limit, or all of it is more than the send buffer ever holds.
     #[error("{what} of {size} bytes is over the limit of {limit}")]
     TooLarge {
-        /// `message`, `headers` or `name`.
+        /// Of what: `message`, `headers`, `name`, ….
         what: &'static str,
         /// Its size in bytes.
         size: usize,

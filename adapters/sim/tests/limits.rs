@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use steadfast::{
-    AskError, Bytes, CloseReason, Code, Config, Event, Fate, LaneId, LaneKind, LaneOptions, LinkKind, Message,
-    ProtocolCode, Received, ReceivedBytes, Reply, SendErrorKind, ServerConfig,
+    AskError, Bytes, CloseReason, Code, Config, Event, Fate, LaneError, LaneId, LaneKind, LaneOptions, LinkKind,
+    Message, ProtocolCode, Received, ReceivedBytes, Reply, SendErrorKind, ServerConfig,
 };
 use steadfast_sim::{ADDRESS, World};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MESSAGE_COST: &str = "message with headers and overhead in send_buffer";
+const LANE_COST: &str = "lane with headers and overhead in send_buffer";
 
 #[test]
 fn binary_empty_and_largest_messages_arrive_and_one_byte_more_is_refused() {
@@ -85,7 +87,7 @@ fn a_lane_takes_and_gives_what_it_is_for() {
     assert_eq!(refused, Err(SendErrorKind::Misuse("the lane carries messages: send on it")));
     let large = Message::new(vec![7; 1000]).with_headers(vec![7; 1500]);
     let refused = world.send(client, large).unwrap_err();
-    assert_eq!(refused.kind, SendErrorKind::TooLarge { what: "message with headers", size: 2500, limit: 1936 });
+    assert_eq!(refused.kind, SendErrorKind::TooLarge { what: MESSAGE_COST, size: 2564, limit: 2000 });
     world.with(client, |socket, now| socket.write(now, bytes, b"text")).unwrap();
     world.send(client, "message").unwrap();
     world.run_for(SECOND);
@@ -204,8 +206,48 @@ fn a_message_that_fills_the_whole_send_buffer_is_taken_and_a_larger_one_never_fi
     let limit = 10_000 - Config::MESSAGE_OVERHEAD;
     let message = |headers: usize| Message::new(vec![0; 5_000]).with_headers(vec![b' '; headers]);
     let refused = world.send(client, message(limit - 5_000 + 1)).unwrap_err().kind;
-    assert_eq!(refused, SendErrorKind::TooLarge { what: "message with headers", size: limit + 1, limit });
+    assert_eq!(refused, SendErrorKind::TooLarge { what: MESSAGE_COST, size: 10_001, limit: 10_000 });
     world.send(client, message(limit - 5_000)).expect("to the last byte");
+}
+
+#[test]
+fn a_lane_whose_headers_fill_the_whole_send_buffer_is_opened_and_a_larger_one_never_fits() {
+    let mut config = Config::default();
+    config.send_buffer = 10_000;
+    let (mut world, client, _) = World::pair_with(1, config, ServerConfig::default());
+    let limit = 10_000 - Config::MESSAGE_OVERHEAD;
+    let mut open = |headers: usize| {
+        let options = LaneOptions { headers: vec![b' '; headers].into(), ..LaneOptions::default() };
+        world.with(client, |socket, now| socket.open_lane(now, options.clone()))
+    };
+    let refused = open(limit + 1).expect_err("more than the buffer ever holds");
+    assert_eq!(refused, SendErrorKind::TooLarge { what: LANE_COST, size: 10_001, limit: 10_000 }.into());
+    open(limit).expect("to the last byte");
+    let refused = open(0).expect_err("no room for another now");
+    assert!(
+        matches!(refused, LaneError::Send(SendErrorKind::Full { limit: 10_000, unit: "bytes", .. })),
+        "{refused:?}"
+    );
+    world.run_for(SECOND);
+    assert!(world.events(client).contains(&Event::Writable));
+}
+
+#[test]
+fn bytes_get_through_the_smallest_send_buffer() {
+    let mut config = Config::default();
+    config.send_buffer = Config::MESSAGE_OVERHEAD + 1;
+    config.check().expect("the smallest that works");
+    let (mut world, client, server) = World::pair_with(1, config, ServerConfig::default());
+    let options = LaneOptions { kind: LaneKind::Bytes, ..LaneOptions::default() };
+    let lane = world.with(client, |socket, now| socket.open_lane(now, options.clone())).expect("without headers it fits");
+    world.run_for(SECOND);
+    for byte in b"text" {
+        assert_eq!(world.with(client, |socket, now| socket.write(now, lane, &[*byte, 0])), Ok(1));
+        world.run_for(SECOND);
+        let read = world.with(server, |socket, now| socket.read(now, lane, 100));
+        assert_eq!(read, Some(ReceivedBytes::Data(Bytes::copy_from_slice(&[*byte]))));
+        world.run_for(SECOND);
+    }
 }
 
 #[test]

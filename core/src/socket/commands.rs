@@ -237,12 +237,14 @@ impl Socket {
         ];
         match limits.into_iter().find(|(_, size, limit)| size > limit) {
             Some((what, size, limit)) => Err(SendErrorKind::TooLarge { what, size, limit }),
-            None if message.size() + Config::MESSAGE_OVERHEAD > self.config.send_buffer => {
-                let limit = self.config.send_buffer.saturating_sub(Config::MESSAGE_OVERHEAD);
-                Err(SendErrorKind::TooLarge { what: "message with headers", size: message.size(), limit })
-            }
-            None => Ok(()),
+            None => self.check_cost("message with headers and overhead in send_buffer", message.size()),
         }
+    }
+
+    /// Whether this fits into a send buffer that holds nothing else.
+    pub(super) fn check_cost(&self, what: &'static str, size: usize) -> Result<(), SendErrorKind> {
+        let (size, limit) = (size + Config::MESSAGE_OVERHEAD, self.config.send_buffer);
+        if size <= limit { Ok(()) } else { Err(SendErrorKind::TooLarge { what, size, limit }) }
     }
 
     /// Whether `cost` bytes and `messages` more fit; if not, the application is told when there is room.

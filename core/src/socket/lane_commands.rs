@@ -16,8 +16,8 @@ impl Socket {
     /// Opens a lane. What is written on it reaches the peer behind the announcement of the lane.
     ///
     /// # Errors
-    /// `LaneLimit` when the peer allows no more for now; `Closed`, `Lost`; `TooLarge` for a name, namespace or headers over
-    /// their limits.
+    /// `Full`, `LaneLimit` when the peer allows no more for now; `Closed`, `Lost`; `TooLarge` for a name, namespace or headers
+    /// over their limits, or headers that would not fit into an empty send buffer.
     pub fn open_lane(&mut self, now: Time, options: LaneOptions) -> Result<LaneId, LaneError> {
         self.tick(now);
         self.writable()?;
@@ -26,6 +26,7 @@ impl Socket {
         if let Some((what, size, limit)) = sizes.into_iter().find(|(_, size, limit)| size > limit) {
             return Err(SendErrorKind::TooLarge { what, size, limit }.into());
         }
+        self.check_cost("lane with headers and overhead in send_buffer", options.headers.len())?;
         self.check_room(options.headers.len() + Config::MESSAGE_OVERHEAD, 0)?;
         let opened = self.lanes.open(options);
         let number = opened.map_err(|limit| {
