@@ -110,7 +110,7 @@ pub enum Congestion {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Profile {
-    /// Nothing is sent twice without need.
+    /// Nothing is sent twice before it is lost. Where the path loses much, what was lost goes twice when nothing else is to be sent.
     #[default]
     Bulk,
     /// What is not acknowledged yet is repeated in the spare room of the packets that follow, as often as the measured loss asks

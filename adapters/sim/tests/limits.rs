@@ -239,7 +239,8 @@ fn bytes_get_through_the_smallest_send_buffer() {
     config.check().expect("the smallest that works");
     let (mut world, client, server) = World::pair_with(1, config, ServerConfig::default());
     let options = LaneOptions { kind: LaneKind::Bytes, ..LaneOptions::default() };
-    let lane = world.with(client, |socket, now| socket.open_lane(now, options.clone())).expect("without headers it fits");
+    let lane =
+        world.with(client, |socket, now| socket.open_lane(now, options.clone())).expect("without headers it fits");
     world.run_for(SECOND);
     for byte in b"text" {
         assert_eq!(world.with(client, |socket, now| socket.write(now, lane, &[*byte, 0])), Ok(1));

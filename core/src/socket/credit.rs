@@ -13,8 +13,9 @@ use crate::config::Config;
 const BASE: u64 = Config::LANE_WINDOW as u64;
 /// What a record adds to a message at most: length, kind, ask offset, name and lengths.
 pub(crate) const RECORD_OVERHEAD: u64 = 1024;
-/// The main lane's window at the start, when the pool allows it.
-const MAIN_WINDOW: u64 = 1024 * 1024;
+/// The main lane's window at the start, when the pool allows it: what a fast path carries while something lost is sent again and holds
+/// up all behind it.
+const MAIN_WINDOW: u64 = 4 * 1024 * 1024;
 
 /// The pool and the reserve.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -228,11 +229,11 @@ mod tests {
         let mut credit = Credit::new(&Config::default());
         let (mut window, mut limit) = credit.main_window();
         let mut consumed = 0;
-        while consumed < 2 * MAIN_WINDOW {
+        while consumed < MAIN_WINDOW / 2 {
             consumed += MAIN_WINDOW / 8;
             limit = credit.advance(&mut window, 0, consumed, consumed, limit);
         }
-        assert_eq!(limit - consumed, 4 * MAIN_WINDOW);
+        assert_eq!(limit - consumed, 2 * MAIN_WINDOW);
     }
 
     #[test]

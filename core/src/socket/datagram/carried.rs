@@ -1,6 +1,6 @@
 //! What packets carried, and what of it has to be sent again.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -86,6 +86,8 @@ pub(crate) struct Outstanding {
     others: BTreeMap<u64, Stream>,
     /// The lanes with lost bytes.
     lost: BTreeSet<u64>,
+    /// What was lost and sent again, and is to be sent once more when nothing else is.
+    copies: VecDeque<LaneBytes>,
     words: BTreeSet<Word>,
 }
 
@@ -97,6 +99,8 @@ struct Stream {
 
 /// With fewer acknowledged ranges than this in a lane it is not asked what the peer has received.
 const FEW: usize = 32;
+/// Most pieces that wait to be sent once more.
+const COPIES: usize = 64;
 
 impl Outstanding {
     /// A packet's fate is known. `received`: up to where the peer has received a lane, as far as it told.
@@ -155,11 +159,36 @@ impl Outstanding {
         }
     }
 
+    /// These bytes were sent again with nothing behind them, and are to be sent once more.
+    pub(crate) fn copy_later(&mut self, bytes: LaneBytes) {
+        if self.copies.len() < COPIES {
+            self.copies.push_back(bytes);
+        }
+    }
+
+    pub(crate) fn has_copies(&self) -> bool {
+        !self.copies.is_empty()
+    }
+
+    /// The next bytes that are to be sent once more.
+    pub(crate) fn take_copy(&mut self) -> Option<LaneBytes> {
+        let copy = self.copies.pop_front();
+        if self.copies.is_empty() {
+            self.copies = VecDeque::new();
+        }
+        copy
+    }
+
+    pub(crate) fn drop_copies(&mut self) {
+        self.copies = VecDeque::new();
+    }
+
     /// The parts of these bytes that no acknowledged packet carried.
-    pub(crate) fn unacknowledged(&self, bytes: &LaneBytes) -> Vec<Range<u64>> {
-        match if bytes.lane == 0 { Some(&self.main) } else { self.others.get(&bytes.lane) } {
-            Some(stream) => stream.acked.gaps(bytes.range.clone()).collect(),
-            None => Vec::from([bytes.range.clone()]),
+    pub(crate) fn unacknowledged(&self, LaneBytes { lane, range }: &LaneBytes) -> Vec<LaneBytes> {
+        let gap = |range| LaneBytes { lane: *lane, range };
+        match if *lane == 0 { Some(&self.main) } else { self.others.get(lane) } {
+            Some(stream) => stream.acked.gaps(range.clone()).map(gap).collect(),
+            None => Vec::from([gap(range.clone())]),
         }
     }
 

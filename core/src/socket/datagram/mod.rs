@@ -264,6 +264,7 @@ impl DatagramLink {
     fn has_own_output(&self) -> bool {
         self.recovery.probe_due()
             || self.outstanding.has_lost()
+            || self.outstanding.has_copies()
             || self.response.is_some()
             || self.path.as_ref().is_some_and(|path| path.due)
     }

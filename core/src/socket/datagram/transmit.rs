@@ -1,5 +1,7 @@
 //! What leaves on a datagram link: one datagram at a time.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::super::Socket;
@@ -16,6 +18,8 @@ use crate::wire::{DatagramFrame, Frame, SHORT_OVERHEAD, ask_ack_soon, seal, vari
 
 /// How much room a packet has for a further piece of data and its head at least.
 const PIECE: usize = 48;
+/// A path that loses so much, in millionths, will lose of what is sent again, too.
+const LOSSY: u32 = 5_000;
 /// What a CHALLENGE or a RESPONSE takes.
 const CHALLENGE: usize = 9;
 /// What each range of an ACK takes about, and what stands before them.
@@ -76,6 +80,7 @@ impl Socket {
             if self.may_send_data() {
                 self.write_datagram_data(&mut packet);
             }
+            self.write_copies(&mut packet);
         }
         if ready && may_send {
             self.write_closed(&mut packet);
@@ -84,14 +89,18 @@ impl Socket {
             }
         }
         let last = !self.lanes.has_data();
-        let datagram = self.link.as_mut()?.datagram.as_mut()?;
         let DatagramBuilder { mut bytes, carried, fresh, repeated, elicits, .. } = packet;
         if bytes.len() == head {
             bytes.clear();
             arena.give(bytes);
-            datagram.path.iter_mut().for_each(|path| path.is_full = true);
+            let link = self.link.as_ref()?;
+            if self.has_datagram_output(link, link.datagram.as_deref()?) {
+                let path = self.link.as_mut()?.datagram.as_mut()?.path.as_mut();
+                path.into_iter().for_each(|path| path.is_full = true);
+            }
             return None;
         }
+        let datagram = self.link.as_mut()?.datagram.as_mut()?;
         if elicits {
             let soon = datagram.recovery.asks_ack(local, last);
             if soon {
@@ -153,6 +162,7 @@ impl Socket {
 
     /// Bytes that were lost, as they stand in their lanes.
     fn write_lost(&mut self, packet: &mut DatagramBuilder) {
+        let last = !(self.lanes.has_data() && self.may_send_data());
         loop {
             let Some(datagram) = self.link.as_mut().and_then(|link| link.datagram.as_mut()) else { return };
             let Some(LaneBytes { lane, range }) = datagram.outstanding.first_lost() else { return };
@@ -165,7 +175,33 @@ impl Socket {
             // Of a lane that is over, or of what was consumed meanwhile, nothing is of interest.
             let end = sent.flatten().map_or(range.end, |sent| sent.end);
             datagram.outstanding.take_lost(lane, range.start..end);
+            if last && datagram.recovery.loss_millionths() >= LOSSY {
+                datagram.outstanding.copy_later(LaneBytes { lane, range: range.start..end });
+            }
         }
+    }
+
+    /// What was lost and sent again goes once more, where the path loses much and nothing else is to be sent: without that the
+    /// application would wait for another round trip whenever it is lost again.
+    fn write_copies(&mut self, packet: &mut DatagramBuilder) {
+        let now = self.now;
+        let Some(datagram) = self.link.as_mut().and_then(|link| link.datagram.as_mut()) else { return };
+        if packet.fresh > 0 {
+            return;
+        }
+        if self.lanes.has_data() || datagram.recovery.is_congested(datagram.local(now)) {
+            return datagram.outstanding.drop_copies();
+        }
+        packet.repeats(true);
+        while packet.room() >= PIECE {
+            let Some(copy) = datagram.outstanding.take_copy() else { break };
+            for LaneBytes { lane, range } in datagram.outstanding.unacknowledged(&copy) {
+                packet.lane(lane);
+                let room = packet.room();
+                self.lanes.with_send(lane, |send| send.send_again(range, room, packet));
+            }
+        }
+        packet.repeats(false);
     }
 
     fn write_datagram_data(&mut self, packet: &mut DatagramBuilder) {
@@ -197,16 +233,19 @@ impl Socket {
             congested: datagram.recovery.is_congested(datagram.local(now)),
         };
         let mut most = redundancy.repeat(&path, packet.room());
-        let mut tail = alloc::vec::Vec::new();
+        let mut tail: Vec<LaneBytes> = Vec::new();
         for carried in datagram.recovery.unacknowledged().rev().take(DEPTH) {
-            for bytes in carried.wanted() {
-                for range in datagram.outstanding.unacknowledged(bytes).into_iter().rev() {
-                    tail.push((bytes.lane, range));
+            for bytes in carried.wanted().flat_map(|bytes| datagram.outstanding.unacknowledged(bytes).into_iter().rev())
+            {
+                // What stands together takes one head.
+                match tail.last_mut().filter(|next| next.lane == bytes.lane && next.range.start == bytes.range.end) {
+                    Some(next) => next.range.start = bytes.range.start,
+                    None => tail.push(bytes),
                 }
             }
         }
         packet.repeats(true);
-        for (lane, range) in tail {
+        for LaneBytes { lane, range } in tail {
             packet.lane(lane);
             let room = packet.room().saturating_sub(packet.head(range.end)).min(most);
             let start = range.start.max(range.end.saturating_sub(room as u64));
@@ -224,11 +263,10 @@ impl Socket {
     fn write_probe(&mut self, packet: &mut DatagramBuilder) {
         let Some(link) = &mut self.link else { return };
         let Some(datagram) = &mut link.datagram else { return };
-        let newest = datagram.recovery.unacknowledged().rev().flat_map(|carried| carried.wanted()).next().cloned();
-        let gaps = newest.map(|bytes| (bytes.lane, datagram.outstanding.unacknowledged(&bytes)));
-        if let Some((lane, gaps)) = gaps {
+        let newest = datagram.recovery.unacknowledged().rev().flat_map(|carried| carried.wanted()).next();
+        if let Some(gaps) = newest.map(|bytes| datagram.outstanding.unacknowledged(bytes)) {
             packet.repeats(true);
-            for range in gaps {
+            for LaneBytes { lane, range } in gaps {
                 packet.lane(lane);
                 let room = packet.room();
                 self.lanes.with_send(lane, |send| send.send_again(range, room, packet));

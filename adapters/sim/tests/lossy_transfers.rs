@@ -1,0 +1,59 @@
+//! Transfers over links that lose, beside the best that is possible.
+
+use steadfast_sim::scenario::{Link, Report, Scenario};
+
+/// 10 MiB over 100 Mbit/s, a round trip of 50 ms and a queue of as much as the line carries in that time.
+fn transfer(loss: f64, seed: u64) -> Report {
+    run(&Scenario { link: Link::Datagram, messages: 10_240, loss, seed, ..Scenario::default() })
+}
+
+fn run(scenario: &Scenario) -> Report {
+    let outcome = scenario.run().expect("a scenario that can be");
+    assert_eq!(outcome.problem, None, "{scenario:?}");
+    outcome.report
+}
+
+/// The seconds are those of a sender that knows the path's rate and learns of each loss after a round trip and a packet, in the mean.
+#[test]
+fn a_transfer_takes_hardly_longer_than_one_whose_sender_knows_the_path() {
+    for (loss, best) in [(0.0, 0.89), (0.01, 0.95), (0.05, 1.02), (0.1, 1.12)] {
+        for seed in 1..=4 {
+            let report = transfer(loss, seed);
+            assert!(report.seconds <= 1.15 * best, "{} s at {loss}, seed {seed}, of {best}", report.seconds);
+            let least = report.payload_bytes as f64 / (1.0 - loss);
+            let wire = report.wire_bytes as f64;
+            assert!(wire <= 1.08 * least, "{wire} bytes at {loss}, seed {seed}, of {least}");
+        }
+    }
+}
+
+#[test]
+fn what_is_lost_goes_twice_only_when_nothing_else_is_to_be_sent() {
+    for seed in 1..=4 {
+        let calm =
+            Scenario { link: Link::Datagram, messages: 5_000, size: 200, interval: 1_000, seed, ..Scenario::default() };
+        assert_eq!(run(&calm).retransmitted_bytes, 0, "seed {seed}");
+        let share = |report: Report| report.retransmitted_bytes as f64 / report.payload_bytes as f64 / 0.05;
+        let paced = share(run(&Scenario { loss: 0.05, ..calm }));
+        assert!((1.5..2.6).contains(&paced), "{paced} times what is lost, seed {seed}");
+        let bulk = share(transfer(0.05, seed));
+        assert!((1.0..1.4).contains(&bulk), "{bulk} times what is lost, seed {seed}");
+    }
+}
+
+/// Without copies the slowest hundredth takes 124 ms: what is lost twice, and the messages behind it.
+#[test]
+fn what_is_lost_twice_is_rare() {
+    for seed in 1..=4 {
+        let paced = Scenario {
+            link: Link::Datagram,
+            messages: 10_000,
+            size: 200,
+            interval: 1_000,
+            seed,
+            ..Scenario::default()
+        };
+        let report = run(&Scenario { loss: 0.05, ..paced });
+        assert!(report.p99_ms < 100.0, "{} ms, seed {seed}", report.p99_ms);
+    }
+}
