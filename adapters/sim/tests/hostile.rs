@@ -10,6 +10,7 @@ use steadfast_sim::by_hand::{
 use steadfast_sim::{ADDRESS, Break, End, ServerIx, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn ix(end: End) -> ServerIx {
     let End::Server(ix, _) = end else { panic!("{end:?} is not a server's") };
@@ -379,4 +380,26 @@ fn a_restored_older_copy_cannot_write_over_what_was_confirmed() {
     assert_eq!(code, Some(Code::Protocol(ProtocolCode::StateMismatch)));
     assert_eq!(world.texts(server), Vec::<String>::new());
     assert!(world.socket(server).is_confirmed(LaneId::MAIN));
+}
+
+/// What it sends behind a HELLO counts as sent when the next HELLO says how far that is, and its first one may be lost.
+#[test]
+fn nor_can_it_after_an_attempt_that_came_to_nothing() {
+    for seed in 0..50 {
+        let (mut world, client, server) = World::pair(seed);
+        let old = world.freeze(client);
+        world.send(client, "what the server has").unwrap();
+        world.run_for(SECOND);
+        assert_eq!(world.texts(server).len(), 1);
+        world.restart(client, &old, Break::Reset);
+        world.send(client, "in place of what it").unwrap();
+        world.send(client, "behind it").unwrap();
+        world.run_until("a link", MINUTE, |world| world.link_of(client).is_some());
+        world.break_link(world.link_of(client).expect("a link"), Break::Stall);
+        world.run_for(MINUTE);
+        assert_eq!(world.texts(server), Vec::<String>::new(), "seed {seed}");
+        let code = world.closed(client).and_then(|closed| closed.reason().map(|reason| reason.code));
+        let told = [ProtocolCode::StateMismatch, ProtocolCode::UnknownSession].map(|code| Some(Code::Protocol(code)));
+        assert!(told.contains(&code), "{code:?}, seed {seed}");
+    }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Dialer {
     pub(crate) attempt_until: Option<Time>,
     /// A `Dial` is under way.
     pub(crate) dialling: bool,
+    /// Restored from a copy that may be older than what the server knows: no data before the server has told where the lanes stand.
+    pub(crate) unsure: bool,
 }
 
 impl Dialer {
@@ -50,6 +52,7 @@ impl Dialer {
             redial_at: None,
             attempt_until: None,
             dialling: false,
+            unsure: false,
         })
     }
 }

@@ -146,6 +146,7 @@ impl Socket {
         }
         if let Some(dialer) = &mut self.dialer {
             dialer.redial.succeeded();
+            dialer.unsure = false;
             dialer.attempt_until = None;
         }
         self.name_datagrams();

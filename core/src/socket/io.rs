@@ -72,6 +72,7 @@ impl Socket {
     pub fn handle_restart(&mut self, now: Time, seed: [u8; 32]) {
         if let Some(dialer) = &mut self.dialer {
             dialer.rng = Rng::new(seed);
+            dialer.unsure = !self.config.durable;
         }
         self.lose_process(now);
     }

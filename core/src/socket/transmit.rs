@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::Socket;
 use super::arena::Arena;
 use super::attached::Attached;
+use super::dial::Dialer;
 use crate::code::MAX_REASON;
 use crate::config::MAX_ADDRESS;
 use crate::lane::Outlet;
@@ -150,9 +151,11 @@ impl Socket {
     }
 
     /// Lane data may follow a HELLO that resumes; not one that opens. It waits for the answer when the last attempt had
-    /// none: on links that do not last, the answer is what counts.
+    /// none: on links that do not last, the answer is what counts. So it does after a restart: what an older copy sends could
+    /// follow in the server's lanes on what the original had sent, and by the next HELLO nobody could tell.
     pub(super) fn may_send_data(&self) -> bool {
-        self.session.is_some() && self.dialer.as_ref().is_none_or(|dialer| !dialer.redial.has_failed())
+        let waits = |dialer: &Dialer| dialer.unsure || dialer.redial.has_failed();
+        self.session.is_some() && !self.dialer.as_deref().is_some_and(waits)
     }
 
     /// Whether one of the pending frames is allowed out by the gate.
