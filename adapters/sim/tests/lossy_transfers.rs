@@ -57,3 +57,17 @@ fn what_is_lost_twice_is_rare() {
         assert!(report.p99_ms < 100.0, "{} ms, seed {seed}", report.p99_ms);
     }
 }
+
+/// The first packets may be more than a slow path carries in seconds; what follows is not.
+#[test]
+fn a_slow_path_is_not_flooded() {
+    for (queue, most) in [(6_250, 1.4), (70_000, 1.2)] {
+        let slow =
+            Scenario { link: Link::Datagram, messages: 500, rate: 1.0, queue: Some(queue), ..Scenario::default() };
+        let report = run(&slow);
+        let wire = report.wire_bytes as f64 / report.payload_bytes as f64;
+        assert!(wire <= most, "{wire} bytes for each with a queue of {queue}");
+        let least = report.payload_bytes as f64 * 8.0 / 1e6;
+        assert!(report.seconds <= 1.15 * least, "{} s of {least} with a queue of {queue}", report.seconds);
+    }
+}

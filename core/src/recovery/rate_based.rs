@@ -43,6 +43,7 @@ const DRAIN_RATE: u64 = 50;
 const UP_RATE: u64 = 125;
 const DOWN_RATE: u64 = 80;
 const WINDOW: u64 = 200;
+const OVERFLOW_WINDOW: u64 = 150;
 const PROBE_RTT_WINDOW: u64 = 50;
 const UP_WINDOW: u64 = 125;
 /// What an overflow leaves of what was in flight, and the least that it leaves.
@@ -84,6 +85,8 @@ pub(crate) struct RateBased {
     min_rtt: Duration,
     /// When the queue was seen to be short.
     short_at: Time,
+    /// Whether the newest round trip saw a queue.
+    queued: bool,
     noise: Noise,
     /// No more may be in flight since the last overflow.
     bound: u64,
@@ -132,6 +135,7 @@ impl RateBased {
             aggregation: AckAggregation::new(now),
             min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
             short_at: now,
+            queued: false,
             noise: Noise::new(now, settings.mtu),
             bound: u64::MAX,
             growth: (now, 0),
@@ -186,6 +190,7 @@ impl RateBased {
         self.min_rtt = ack.min_rtt;
         if let Some(rtt) = ack.rtt {
             self.round.min_rtt = self.round.min_rtt.min(rtt);
+            self.queued = self.is_queued(rtt);
             if rtt <= self.min_rtt + self.min_rtt / 16 {
                 self.short_at = ack.now;
             }
@@ -215,6 +220,10 @@ impl RateBased {
             let least = percent(self.carried_in(round_trip), LEAST_BOUND) + self.allowance();
             self.bound = percent(self.round.in_flight.min(self.bound), AFTER_OVERFLOW).max(least);
         }
+        // A queue that overflows is full, whoever had nothing to send meanwhile.
+        if self.mode == Mode::Startup && overflow && self.round.in_flight > percent(self.product(), OVERFLOW_WINDOW) {
+            self.full_rounds = FULL_ROUNDS;
+        }
         // What the application limits says nothing of the path: then what was known stands.
         if !self.round.app_limited {
             if self.mode == Mode::Startup {
@@ -236,8 +245,12 @@ impl RateBased {
         self.round.lost / self.mtu > expected + 2 * expected.isqrt() + 2 && self.round.in_flight > self.product()
     }
 
+    fn is_queued(&self, round_trip: Duration) -> bool {
+        round_trip > self.min_rtt + self.min_rtt / 8 + GRANULARITY
+    }
+
     fn judge_growth(&mut self, overflow: bool) {
-        let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8 + GRANULARITY;
+        let queued = self.is_queued(self.round.min_rtt);
         if overflow {
             self.full_rounds = FULL_ROUNDS;
         } else if self.rate >= percent(self.full_rate, GROWTH) {
@@ -288,9 +301,8 @@ impl RateBased {
         let full = (product + held).max(percent(product, WINDOW)) + self.allowance();
         self.window = match self.mode {
             Mode::Startup => {
-                let queued = self.round.min_rtt > self.min_rtt + self.min_rtt / 8;
                 let growth = match self.round.number {
-                    0 if !queued => 3 * acked,
+                    0 if !self.queued => 3 * acked,
                     _ if self.window < full => acked,
                     _ => 0,
                 };

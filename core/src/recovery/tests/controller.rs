@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::super::congestion::{AckSample, Congestion, Controller, LossSample};
 use super::super::delivery::RateSample;
+use super::super::rtt::GRANULARITY;
 use crate::recovery::Settings;
 use crate::time::Time;
 
@@ -166,11 +167,20 @@ fn the_window_of_the_startup_grows_fourfold_and_then_twofold() {
 fn a_queue_in_the_first_round_trip_makes_the_window_grow_twofold_at_most() {
     for (queue, windows) in [(0, 256 * MTU..=256 * MTU), (1, 100 * MTU..=128 * MTU)] {
         let mut driver = Driver::new();
-        driver.rtt = RTT * 9 / 8 + Duration::from_micros(queue);
+        driver.rtt = RTT * 9 / 8 + GRANULARITY + Duration::from_micros(queue);
         driver.round(64 * MTU);
         let window = driver.controller.window();
         assert!(windows.contains(&window), "{window}");
     }
+}
+
+#[test]
+fn the_window_grows_fourfold_only_until_the_queue_of_the_first_round_trip_is_seen() {
+    let mut driver = Driver::new();
+    (0..ACKS / 2).for_each(|_| driver.ack(64 * MTU / ACKS));
+    driver.rtt = 2 * RTT;
+    (0..ACKS / 2).for_each(|_| driver.ack(64 * MTU / ACKS));
+    assert_eq!(driver.controller.window(), (64 + 3 * 32) * MTU);
 }
 
 #[test]
@@ -422,6 +432,23 @@ fn an_overflow_ends_the_startup_and_a_tenth_that_is_lost_does_not() {
         driver.lose(bytes * lost / 100, 4 * PRODUCT);
         driver.round(bytes);
         assert_eq!(driver.controller.pacing_rate() < before, ends, "{lost} %");
+    }
+}
+
+/// Who has nothing to send does not know how fast the path is, and loses no more than what is under way.
+#[test]
+fn where_the_application_limits_only_more_than_the_path_holds_ends_the_startup() {
+    for (in_flight, ends) in [(150, false), (151, true)] {
+        let mut driver = Driver::new();
+        driver.in_flight = u64::MAX;
+        driver.round(PRODUCT);
+        driver.rtt = RTT * 5 / 4;
+        driver.app_limited = true;
+        driver.ack(PRODUCT / ACKS);
+        let before = driver.controller.pacing_rate();
+        driver.lose(PRODUCT / 2, in_flight * PRODUCT / 100);
+        driver.round(PRODUCT);
+        assert_eq!(driver.controller.pacing_rate() < before, ends, "{in_flight} %");
     }
 }
 
