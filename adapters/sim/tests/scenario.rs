@@ -102,6 +102,17 @@ fn a_link_that_never_lives_long_enough_ends_the_run_with_a_reason() {
 }
 
 #[test]
+fn a_handshake_that_takes_too_long_ends_the_run_with_the_limit_and_nothing_measured() {
+    for link in [Link::Stream, Link::Datagram] {
+        let scenario = Scenario { link, rtt: 30_000.0, ..Scenario::default() };
+        let outcome = scenario.run().expect("a scenario that can be");
+        let problem = outcome.problem.expect("a problem").to_string();
+        assert!(problem.contains("not become ready") && problem.contains("10000 ms"), "{problem}");
+        assert_eq!(outcome.report, Report { lost: scenario.messages, ..Report::default() });
+    }
+}
+
+#[test]
 fn the_same_scenario_gives_the_same_outcome() {
     let scenario = Scenario { cut_every: Some(100.0), interval: 500, ..Scenario::default() };
     let outcome = scenario.run_recorded().expect("a scenario that can be");

@@ -40,7 +40,9 @@ pub struct Scenario {
     pub size: usize,
     /// Microseconds between the writes of two messages; 0, the default: as fast as the socket takes them.
     pub interval: u64,
-    /// Milliseconds there and back. Default 50.
+    /// Milliseconds there and back. Default 50. Dialling a stream takes one of them and the handshake another; over
+    /// datagrams the handshake takes two. More than [`Config::attempt_timeout`] in all, with what the rate adds, gets
+    /// nowhere.
     pub rtt: f64,
     /// Megabits (10⁶ bits) a second. Default 100.
     pub rate: f64,
