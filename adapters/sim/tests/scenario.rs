@@ -146,6 +146,8 @@ fn what_cannot_be_is_said() {
     let good = Scenario::default();
     for (what, scenario) in [
         ("messages", Scenario { messages: 0, ..good.clone() }),
+        ("messages", Scenario { messages: 10_000_000, size: 10_001, ..good.clone() }),
+        ("messages", Scenario { messages: 10_000_000, interval: 100_001, ..good.clone() }),
         ("size", Scenario { size: 0, ..good.clone() }),
         ("size", Scenario { size: 17 << 20, ..good.clone() }),
         ("rtt", Scenario { rtt: -1.0, ..good.clone() }),
