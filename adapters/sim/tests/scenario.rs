@@ -30,6 +30,14 @@ fn a_bulk_stream_fills_its_line() {
 }
 
 #[test]
+fn small_messages_that_are_written_together_travel_together() {
+    for link in [Link::Stream, Link::Datagram] {
+        let report = run(&Scenario { link, size: 1, messages: 50_000, ..Scenario::default() });
+        assert!(report.wire_bytes < 3 * report.payload_bytes, "{report:?}");
+    }
+}
+
+#[test]
 fn a_message_now_and_then_takes_half_a_round_trip() {
     let report = run(&Scenario { size: 200, interval: 1_000, ..Scenario::default() });
     assert!(is_near(report.p50_ms, 25.02) && is_near(report.p999_ms, 25.02), "{report:?}");
