@@ -42,8 +42,12 @@ pub(crate) async fn run(args: Connect, output: Output, notes: Notes) -> Result<(
     loop {
         tokio::select! {
             ended = &mut conversation => {
-                let (end, spoken) = ended?;
-                return judge(&end, spoken, interrupted, &args.url);
+                let failure = match ended {
+                    Ok((end, spoken)) => return judge(&end, spoken, interrupted, &args.url),
+                    Err(failure) => failure,
+                };
+                tokio::select! { _ = socket.closed() => (), () = signals.next() => () }
+                return Err(failure);
             }
             () = signals.next() => {
                 if std::mem::replace(&mut interrupted, true) {

@@ -12,7 +12,7 @@ use crate::output::Output;
 /// arrived before the end is heard to the last message. Gives what `life` and, if it was done, `speaking` gave.
 ///
 /// # Errors
-/// When hearing fails; the socket lives on then.
+/// When hearing fails; the socket is closing then, with what has failed as the reason.
 pub(crate) async fn exchange<E, S>(
     socket: &Socket,
     life: impl Future<Output = E>,
@@ -26,10 +26,14 @@ pub(crate) async fn exchange<E, S>(
         tokio::select! {
             end = &mut life => break end,
             result = &mut speaking, if spoken.is_none() => spoken = Some(result),
-            result = &mut hearing, if !heard => {
-                result?;
-                heard = true;
-            }
+            result = &mut hearing, if !heard => match result {
+                Ok(()) => heard = true,
+                Err(failure) => {
+                    // Else the peer would wait for somebody who does not come back.
+                    drop(socket.close(CloseReason::app(1, failure.to_string())));
+                    return Err(failure);
+                }
+            },
         }
         if spoken.is_some() && heard {
             drop(socket.close(CloseReason::app(0, "both sides have finished")));

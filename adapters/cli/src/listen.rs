@@ -8,7 +8,7 @@ use steadfast_tokio::{
     BindError, Change, CloseReason, Listener, Received, SendErrorKind, ServerConfig, Socket, TlsError, TlsServer,
 };
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::args::Listen;
 use crate::exchange::{exchange, print};
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Listen, output: Output, notes: Notes) -> Result<()
     let crowd =
         Arc::new(Crowd { output, notes, sockets: watch::Sender::default(), input_ended: watch::Sender::new(false) });
     let mut serving = JoinSet::new();
-    let result = {
+    let mut result = {
         let mut input = std::pin::pin!(async {
             match args.echo {
                 true => Ok(()),
@@ -53,7 +53,11 @@ pub(crate) async fn run(args: Listen, output: Output, notes: Notes) -> Result<()
                     let Ok(socket) = incoming.accept() else { continue };
                     serving.spawn(crowd.clone().serve(socket, numbers.next().unwrap_or(0), args.echo));
                 }
-                Some(served) = serving.join_next() => served.map_err(Failure::new)??,
+                Some(served) = serving.join_next() => {
+                    if let Err(failure) = outcome(served) {
+                        break Err(failure);
+                    }
+                }
                 result = &mut input, if !*crowd.input_ended.borrow() => {
                     crowd.input_ended.send_replace(true);
                     if result.is_err() {
@@ -69,9 +73,14 @@ pub(crate) async fn run(args: Listen, output: Output, notes: Notes) -> Result<()
         () = signals.next() => return Err(Failure::new("interrupted")),
     }
     while let Some(served) = serving.join_next().await {
-        served.map_err(Failure::new)??;
+        result = result.and(outcome(served));
     }
     result
+}
+
+/// How the task that served a socket ended.
+fn outcome(served: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
+    served.map_err(Failure::new)?
 }
 
 /// What all sockets share.

@@ -70,6 +70,8 @@ impl Contents {
                 _ => {}
             }
         }
+        // What cannot be read has no label; nothing ends in a blank, which a trace could not keep.
+        label.truncate(label.trim_end().len());
         (content.unwrap_or(Content::Control), label)
     }
 }
@@ -399,7 +401,13 @@ mod tests {
             let bytes = rng.bytes(len);
             Inspector::default().look(Carriage::Segment, &bytes);
             Inspector::default().look(Carriage::Datagram, &bytes);
-            Inspector::default().look(Carriage::Segment, &by_hand::packet(&bytes));
+            let packet = by_hand::packet(&bytes);
+            let contents = Inspector::default().look(Carriage::Segment, &[&packet[..], &packet].concat());
+            for from in 0..packet.len() {
+                let (_, label) = contents.of(from..from + 5);
+                let read_back = label.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert_eq!(label, read_back, "as a trace keeps it");
+            }
         }
     }
 }

@@ -94,7 +94,7 @@ impl Pipe {
         }
     }
 
-    /// A packet has arrived. Whether any of it will be read.
+    /// A packet has arrived. Whether any of it will be read; of one that came before its turn that is not known yet.
     pub(crate) fn land(&mut self, packet: Packet) -> bool {
         if self.keep == Some(0) {
             return false;
@@ -107,9 +107,9 @@ impl Pipe {
                     self.sent.pop_front();
                     self.come_out(bytes);
                 }
+                true
             }
         }
-        true
     }
 
     /// The network has lost a datagram.
@@ -117,17 +117,19 @@ impl Pipe {
         self.under_way = self.under_way.saturating_sub(len);
     }
 
-    fn come_out(&mut self, mut bytes: BytesMut) {
+    /// Whether any of it does.
+    fn come_out(&mut self, mut bytes: BytesMut) -> bool {
         if let Some(keep) = &mut self.keep {
             // Of a datagram comes all or nothing.
             let some = if self.carriage == Carriage::Segment { *keep } else { 0 };
             bytes.truncate(if bytes.len() <= *keep { bytes.len() } else { some });
             *keep -= bytes.len();
             if bytes.is_empty() {
-                return;
+                return false;
             }
         }
         self.landed.push_back(bytes);
+        true
     }
 
     /// Nothing follows what was written. The reader of a stream sees that after some time; that of datagrams never.
@@ -258,9 +260,7 @@ mod tests {
     fn of_a_datagram_comes_all_or_nothing() {
         let (mut pipe, packets) = ten(Carriage::Datagram);
         pipe.break_off(Time::ZERO, 6, Some(Duration::ZERO));
-        packets.into_iter().for_each(|packet| {
-            pipe.land(packet);
-        });
+        assert_eq!(packets.map(|packet| pipe.land(packet)), [true, false, true]);
         assert_eq!(everything(&mut pipe, Time::ZERO), (vec![0, 1, 2, 3, 8, 9], true));
     }
 

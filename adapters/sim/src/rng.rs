@@ -36,8 +36,12 @@ impl Rng {
     }
 
     /// A number of the range.
+    ///
+    /// # Panics
+    /// When the range is empty; so do [`Rng::size`] and [`Rng::duration`].
     pub fn number(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (low, high) = range.into_inner();
+        assert!(low <= high, "nothing is within {low}..={high}");
         low + self.below((high - low).saturating_add(1))
     }
 
@@ -115,5 +119,11 @@ mod tests {
         assert_eq!(rng.number(9..=9), 9);
         assert_eq!(rng.bytes(13).len(), 13);
         assert!((0..1000).all(|_| rng.chance(1.0) && !rng.chance(0.0)));
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing is within 5000..=3000")]
+    fn an_empty_range_is_named() {
+        Rng::new(1).duration(&(Duration::from_millis(5)..=Duration::from_millis(3)));
     }
 }

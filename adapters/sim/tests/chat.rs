@@ -134,6 +134,13 @@ fn a_run_is_written_down_and_replayed() {
     let read: Trace = trace.to_string().parse().expect("what was written");
     assert_eq!(read, trace);
     assert_eq!(talk(World::follow(&read)), (screens, cuts, Ok(trace)));
+
+    // What is said to every world does not end the comparison.
+    let mut other = World::follow(&read);
+    other.record();
+    other.rng().u64();
+    let (.., divergence) = talk(other);
+    assert!(divergence.is_err());
 }
 
 #[test]

@@ -30,6 +30,14 @@ fn a_bulk_stream_fills_its_line() {
 }
 
 #[test]
+fn small_messages_that_are_written_together_travel_together() {
+    for link in [Link::Stream, Link::Datagram] {
+        let report = run(&Scenario { link, size: 1, messages: 50_000, ..Scenario::default() });
+        assert!(report.wire_bytes < 3 * report.payload_bytes, "{report:?}");
+    }
+}
+
+#[test]
 fn a_message_now_and_then_takes_half_a_round_trip() {
     let report = run(&Scenario { size: 200, interval: 1_000, ..Scenario::default() });
     assert!(is_near(report.p50_ms, 25.02) && is_near(report.p999_ms, 25.02), "{report:?}");
@@ -102,6 +110,17 @@ fn a_link_that_never_lives_long_enough_ends_the_run_with_a_reason() {
 }
 
 #[test]
+fn a_handshake_that_takes_too_long_ends_the_run_with_the_limit_and_nothing_measured() {
+    for link in [Link::Stream, Link::Datagram] {
+        let scenario = Scenario { link, rtt: 30_000.0, ..Scenario::default() };
+        let outcome = scenario.run().expect("a scenario that can be");
+        let problem = outcome.problem.expect("a problem").to_string();
+        assert!(problem.contains("not become ready") && problem.contains("10000 ms"), "{problem}");
+        assert_eq!(outcome.report, Report { lost: scenario.messages, ..Report::default() });
+    }
+}
+
+#[test]
 fn the_same_scenario_gives_the_same_outcome() {
     let scenario = Scenario { cut_every: Some(100.0), interval: 500, ..Scenario::default() };
     let outcome = scenario.run_recorded().expect("a scenario that can be");
@@ -135,6 +154,8 @@ fn what_cannot_be_is_said() {
     let good = Scenario::default();
     for (what, scenario) in [
         ("messages", Scenario { messages: 0, ..good.clone() }),
+        ("messages", Scenario { messages: 10_000_000, size: 10_001, ..good.clone() }),
+        ("messages", Scenario { messages: 10_000_000, interval: 100_001, ..good.clone() }),
         ("size", Scenario { size: 0, ..good.clone() }),
         ("size", Scenario { size: 17 << 20, ..good.clone() }),
         ("rtt", Scenario { rtt: -1.0, ..good.clone() }),

@@ -19,11 +19,17 @@ impl Source {
     /// The file at this path.
     ///
     /// # Errors
-    /// When it cannot be read as a file.
+    /// When it cannot be read, or is no file that has an end and can be read again.
     pub(crate) async fn file(path: &Path) -> io::Result<Source> {
-        if File::open(path).await?.metadata().await?.is_dir() {
+        // Asked before it is opened: a pipe that nobody writes would never open.
+        let metadata = tokio::fs::metadata(path).await?;
+        if metadata.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
+        }
+        File::open(path).await?;
         Ok(Source::File(path.to_owned()))
     }
 
@@ -111,8 +117,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_or_nothing_is_refused() {
-        assert!(Source::file(Path::new("/")).await.is_err());
-        assert!(Source::file(Path::new("/nothing/here")).await.is_err());
+    async fn what_is_no_file_is_refused() {
+        for path in ["/", "/nothing/here", "/dev/zero"] {
+            assert!(Source::file(Path::new(path)).await.is_err(), "{path}");
+        }
     }
 }

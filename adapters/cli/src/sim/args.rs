@@ -77,7 +77,7 @@ pub(crate) struct Sim {
     /// Print the result as one line with one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-    /// Draw what happened as a time-sequence diagram
+    /// Draw what happened as a time-sequence diagram; of up to a million messages and two gigabytes
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
 }
@@ -118,8 +118,24 @@ impl Sim {
         set(&mut scenario.cut_every, self.cut_every.map(Some));
         set(&mut scenario.seed, self.seed);
         scenario.check().map_err(|error| Failure::usage(format_args!("--{error}")))?;
+        if self.svg.is_some() {
+            can_be_drawn(&scenario)?;
+        }
         Ok(scenario)
     }
+}
+
+/// Everything that happens is kept for a picture.
+fn can_be_drawn(scenario: &Scenario) -> Result<(), Failure> {
+    const MESSAGES: u64 = 1_000_000;
+    const BYTES: u64 = 2_000_000_000;
+    let bytes = scenario.messages.saturating_mul(scenario.size as u64);
+    for (count, what, limit) in [(scenario.messages, "messages", MESSAGES), (bytes, "bytes", BYTES)] {
+        if count > limit {
+            return Err(Failure::usage(format_args!("--svg draws no run of {count} {what}: {limit} are the most")));
+        }
+    }
+    Ok(())
 }
 
 fn set<T>(field: &mut T, option: Option<T>) {

@@ -3,7 +3,11 @@
 mod args;
 mod picture;
 
-use steadfast_sim::scenario::{Link, Problem, Report, Scenario};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use steadfast_sim::scenario::{Link, Problem, Profile, Report, Scenario};
 
 pub(crate) use args::Sim;
 
@@ -12,12 +16,16 @@ use crate::output::Output;
 
 pub(crate) async fn run(args: Sim, output: &Output) -> Result<(), Failure> {
     let scenario = args.scenario()?;
-    let outcome = if args.svg.is_some() { scenario.run_recorded() } else { scenario.run() };
+    let cannot = |path: &Path, error: io::Error| Failure::new(format_args!("{}: {error}", path.display()));
+    // Before the run, which may take its time.
+    let picture =
+        args.svg.as_deref().map(|path| File::create(path).map_err(|error| cannot(path, error))).transpose()?;
+    let outcome = if picture.is_some() { scenario.run_recorded() } else { scenario.run() };
     let outcome = outcome.map_err(Failure::usage)?;
     let report = outcome.report;
-    if let (Some(path), Some(trace)) = (&args.svg, &outcome.trace) {
-        let picture = picture::draw(&scenario, &report, trace);
-        std::fs::write(path, picture).map_err(|error| Failure::new(format_args!("{}: {error}", path.display())))?;
+    if let (Some(path), Some(mut file), Some(trace)) = (&args.svg, picture, &outcome.trace) {
+        let picture = picture::draw(&scenario, &report, outcome.problem.as_ref(), trace);
+        file.write_all(picture.as_bytes()).map_err(|error| cannot(path, error))?;
     }
     let text = if args.json { serde_json::to_string(&report).map_err(Failure::new)? } else { for_people(&report) };
     output.write(format!("{text}\n").into_bytes()).await?;
@@ -42,10 +50,16 @@ fn describe(scenario: &Scenario) -> String {
         interval => text += &format!(" every {interval} µs"),
     }
     text += &format!(" over a {kind} link: RTT {rtt} ms, {rate} Mbit/s");
+    if let Some(queue) = scenario.queue {
+        text += &format!(" behind a queue of {queue} bytes");
+    }
+    if let Some(mtu) = scenario.mtu {
+        text += &format!(", MTU {mtu}");
+    }
     for (name, share) in [
         ("loss", scenario.loss),
         ("burst loss", scenario.burst_loss),
-        ("reordered", scenario.reorder),
+        (&format!("held back for up to {} ms", scenario.reorder_delay), scenario.reorder),
         ("doubled", scenario.duplicate),
         ("corrupted", scenario.corrupt),
     ] {
@@ -55,6 +69,9 @@ fn describe(scenario: &Scenario) -> String {
     }
     if let Some(every) = scenario.cut_every {
         text += &format!(", cut every {every} ms");
+    }
+    if scenario.profile == Profile::Interactive {
+        text += ", interactive profile";
     }
     text + &format!(", seed {seed}")
 }

@@ -130,14 +130,29 @@ fn a_lost_session_says_how_many_messages_are_unconfirmed() {
 }
 
 #[test]
-fn a_closed_standard_output_is_one_line() {
-    let (_server, url) = Tool::listen(&[ANY, "--echo"]);
+fn a_closed_standard_output_is_one_line_and_the_peer_is_told() {
+    let (mut server, url) = Tool::listen(&[ANY, "--echo"]);
     let mut client = Tool::start(&["connect", &url]);
     client.close_output();
     client.feed(b"line\n".repeat(100_000));
     let ended = client.ended();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.last().unwrap().contains("standard output"), "{ended:?}");
+    let note = server.note("closes");
+    assert!(note.contains("standard output is closed"), "{note}");
+}
+
+#[test]
+fn a_listener_whose_standard_output_is_closed_tells_its_clients() {
+    let (mut server, url) = Tool::listen(&[ANY]);
+    server.close_output();
+    let mut client = Tool::start(&["connect", &url]);
+    client.feed(b"line\n".repeat(100_000));
+    let (server, client) = (server.ended(), client.ended());
+    assert_eq!(server.code, Some(1), "{server:?}");
+    assert!(server.stderr.last().unwrap().contains("standard output"), "{server:?}");
+    assert_eq!(client.code, Some(1), "{client:?}");
+    assert!(client.stderr.last().unwrap().contains("standard output is closed"), "{client:?}");
 }
 
 #[test]

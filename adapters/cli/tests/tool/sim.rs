@@ -135,6 +135,9 @@ fn what_cannot_be_is_one_line() {
         (&["--link", "datagram", "--mtu", "100"], "--mtu is 100"),
         (&["--reorder-delay", "-5"], "--reorder-delay"),
         (&["--svg"], "--svg"),
+        (&["--messages", "10000000", "--size", "16777216"], "no more than 100000000000"),
+        (&["--messages", "10000000", "--interval", "1000000000"], "no run writes for more than 1000000000000"),
+        (&["--messages", "1000001", "--size", "1", "--svg", "/nothing/here.svg"], "1000000 are the most"),
     ] {
         fails(&Tool::run(&[&["sim"], args].concat(), b""), 2, &[part]);
     }

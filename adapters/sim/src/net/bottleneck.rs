@@ -20,22 +20,24 @@ pub struct Bottleneck {
     pub queue: usize,
     /// When the line has sent all that it has taken, in nanoseconds: a microsecond is too coarse for the sum of many.
     free_at: u64,
-    /// When each packet that may still wait is begun, and its bytes.
-    waiting: VecDeque<(u64, usize)>,
-    /// The sum of their bytes.
-    waiting_bytes: usize,
+    /// When each packet that may still wait is begun, and how many bytes had come before it to wait.
+    waiting: VecDeque<(u64, u64)>,
+    /// How many bytes have ever come to wait.
+    came: u64,
 }
 
 impl Bottleneck {
     /// A line of so many bytes a second, or of any number, with a queue of so many bytes.
     pub fn new(rate: Option<u64>, queue: usize) -> Bottleneck {
-        Bottleneck { rate, queue, free_at: 0, waiting: VecDeque::new(), waiting_bytes: 0 }
+        Bottleneck { rate, queue, free_at: 0, waiting: VecDeque::new(), came: 0 }
     }
 
     /// How many bytes wait in the queue.
     pub fn queued(&self, now: Time) -> usize {
         let now = nanos(now);
-        self.waiting.iter().filter(|(begins, _)| *begins > now).map(|(_, len)| len).sum()
+        // In the order in which they are begun; asked before each write, so it must not take longer the more there are.
+        let next = self.waiting.get(self.waiting.partition_point(|(begins, _)| *begins <= now));
+        next.map_or(0, |(_, before)| (self.came - before) as usize)
     }
 }
 
@@ -48,15 +50,15 @@ impl Node for Bottleneck {
         let Some(rate) = self.rate else { return Verdict::Forward(now) };
         let (at, len) = (nanos(now), packet.wire_len());
         while self.waiting.front().is_some_and(|(begins, _)| *begins <= at) {
-            self.waiting_bytes -= self.waiting.pop_front().map_or(0, |(_, len)| len);
+            self.waiting.pop_front();
         }
         let begins = self.free_at.max(at);
         if begins > at {
-            if packet.is_datagram() && self.waiting_bytes + len > self.queue {
+            if packet.is_datagram() && self.queued(now).saturating_add(len) > self.queue {
                 return Verdict::Lost;
             }
-            self.waiting.push_back((begins, len));
-            self.waiting_bytes += len;
+            self.waiting.push_back((begins, self.came));
+            self.came += len as u64;
         }
         self.free_at = begins.saturating_add((len as u64).saturating_mul(1_000_000_000) / rate.max(1));
         Verdict::Forward(Time::from_micros(self.free_at.div_ceil(1000)))

@@ -34,13 +34,15 @@ pub use run::{Outcome, Problem};
 pub struct Scenario {
     /// What the link is. Default: a stream.
     pub link: Link,
-    /// How many messages are sent. Default 1,000.
+    /// How many messages are sent; 100 GB together, and within a million seconds, at most. Default 1,000.
     pub messages: u64,
     /// The bytes of each message, at least 1. Default 1,024.
     pub size: usize,
     /// Microseconds between the writes of two messages; 0, the default: as fast as the socket takes them.
     pub interval: u64,
-    /// Milliseconds there and back. Default 50.
+    /// Milliseconds there and back. Default 50. Dialling a stream takes one of them and the handshake another; over
+    /// datagrams the handshake takes two. More than [`Config::attempt_timeout`] in all, with what the rate adds, gets
+    /// nowhere.
     pub rtt: f64,
     /// Megabits (10⁶ bits) a second. Default 100.
     pub rate: f64,
@@ -142,6 +144,10 @@ impl Default for Scenario {
 
 /// The largest datagram where nothing else is said.
 const MTU: u16 = 1_400;
+/// The most bytes of all messages together.
+const MOST_BYTES: u64 = 100_000_000_000;
+/// The most microseconds in which they are written.
+const MOST_TIME: u64 = 1_000_000_000_000;
 /// How many bytes are repeated for 100 new ones, at most, where latency matters most.
 const REDUNDANCY: u32 = 200;
 
@@ -155,6 +161,7 @@ impl Scenario {
         within("messages", self.messages as f64, 1.0, 10e6)?;
         within("size", self.size as f64, 1.0, Config::default().max_message as f64)?;
         within("interval", self.interval as f64, 0.0, 1e9)?;
+        self.ends_in_time()?;
         within("rtt", self.rtt, 0.0, 60_000.0)?;
         within("rate", self.rate, 0.001, 1e6)?;
         within("reorder-delay", self.reorder_delay, 0.0, 60_000.0)?;
@@ -165,6 +172,20 @@ impl Scenario {
             return Err(ScenarioError { what: "mtu", problem });
         }
         Ok(self.path().check(self.carriage())?)
+    }
+
+    /// Whether it is no more than can be waited for.
+    fn ends_in_time(&self) -> Result<(), ScenarioError> {
+        let Scenario { messages, size, interval, .. } = self;
+        let (bytes, micros) = (messages.saturating_mul(*size as u64), messages.saturating_mul(*interval));
+        let problem = if bytes > MOST_BYTES {
+            format!("is {messages}, of {size} bytes: {bytes} bytes, and no more than {MOST_BYTES} are sent in one run")
+        } else if micros > MOST_TIME {
+            format!("is {messages}, every {interval} µs: {micros} µs, and no run writes for more than {MOST_TIME}")
+        } else {
+            return Ok(());
+        };
+        Err(ScenarioError { what: "messages", problem })
     }
 
     /// One direction, when the harm has begun.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use steadfast::{ServerConfig, State, Time};
+use steadfast::{Code, Config, Event, ProtocolCode, ServerConfig, State, Time};
 
 use crate::conditions::Break;
 use crate::contract::Rigour;
@@ -35,8 +35,8 @@ pub struct Outcome {
 /// Why a scenario ended early.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Problem {
-    /// The sockets did not become ready.
-    NotReady,
+    /// The sockets did not become ready: what came of the last attempt, if one has ended.
+    NotReady(Option<String>),
     /// Nothing was delivered for two minutes.
     Stuck,
     /// The session was lost: why, and how many messages were unconfirmed.
@@ -54,7 +54,10 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::NotReady => f.write_str("the sockets did not become ready within two minutes"),
+            Problem::NotReady(last) => {
+                f.write_str("the sockets did not become ready within two minutes")?;
+                last.as_ref().map_or(Ok(()), |last| write!(f, "; the last attempt: {last}"))
+            }
             Problem::Stuck => f.write_str("nothing was delivered for two minutes"),
             Problem::SessionLost(reason, count) => {
                 write!(f, "session lost: {reason}; {count} messages are unconfirmed")
@@ -131,7 +134,11 @@ impl Run {
         while !both(world) {
             match world.next_moment() {
                 Some(moment) if moment <= end => world.step(),
-                _ => return Some(Problem::NotReady),
+                _ => {
+                    // Nothing was written, so nothing of what was sent is counted.
+                    world.restart_traffic();
+                    return Some(Problem::NotReady(last_loss(world, self.client, &scenario.config())));
+                }
             };
         }
         // The paths were checked.
@@ -190,6 +197,20 @@ impl Run {
             resumes: world.socket(self.client).stats().resumes,
         }
     }
+}
+
+/// Why a client's last link, or attempt to get one, ended.
+fn last_loss(world: &mut World, client: End, config: &Config) -> Option<String> {
+    const DEADLINE: Code = Code::Protocol(ProtocolCode::Deadline);
+    let losses = world.events(client).into_iter().filter_map(|event| match event {
+        Event::LinkLost(loss) if loss.reason.code == DEADLINE => {
+            let limit = config.attempt_timeout.as_millis();
+            Some(format!("it took longer than the {limit} ms that dialling and handshake may take"))
+        }
+        Event::LinkLost(loss) => Some(loss.reason.to_string()),
+        _ => None,
+    });
+    losses.last()
 }
 
 /// Lays both directions alike, each with nodes of its own.

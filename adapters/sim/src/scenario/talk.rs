@@ -64,21 +64,31 @@ impl Talk {
         self.start + Duration::from_micros(number.saturating_mul(self.interval))
     }
 
+    /// How many messages are due by now.
+    fn due_by(&self, now: Time) -> u64 {
+        let passed = now.since(self.start).as_micros() as u64;
+        passed.checked_div(self.interval).map_or(self.messages, |intervals| self.messages.min(intervals + 1))
+    }
+
+    /// Writes all that is due before the socket is polled, as an application does that has it ready.
     fn write(&mut self, world: &mut World) {
-        while !self.is_full && self.written < self.messages && self.due(self.written) <= world.now() {
-            match world.send(self.sender, payload(self.written, self.size)) {
-                Ok(()) => {
-                    if self.interval == 0 {
-                        self.write_times.push(world.now());
-                    }
-                    self.written += 1;
-                }
-                Err(error) if matches!(error.kind, SendErrorKind::Full { .. }) => self.is_full = true,
-                Err(error) => {
-                    self.problem.get_or_insert(Problem::Refused(error.kind.to_string()));
-                    return;
-                }
-            }
+        let (size, numbers) = (self.size, self.written..self.due_by(world.now()));
+        if self.is_full || numbers.is_empty() {
+            return;
+        }
+        let (next, refusal) = world.with(self.sender, |socket, now| {
+            let mut send = |number| socket.send(now, LaneId::MAIN, payload(number, size).into());
+            let refused = numbers.clone().find_map(|number| Some((number, send(number).err()?.kind)));
+            refused.map_or((numbers.end, None), |(number, kind)| (number, Some(kind)))
+        });
+        if self.interval == 0 {
+            self.write_times.resize(next as usize, world.now());
+        }
+        self.written = next;
+        match refusal {
+            None => {}
+            Some(SendErrorKind::Full { .. }) => self.is_full = true,
+            Some(kind) => drop(self.problem.get_or_insert(Problem::Refused(kind.to_string()))),
         }
     }
 

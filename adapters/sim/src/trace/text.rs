@@ -104,7 +104,7 @@ impl Entry {
             "lost" => Happened::Lost(PacketId(words.number()?), words.next()?.into()),
             "arrived" => {
                 let packet = PacketId(words.number()?);
-                Happened::Arrived(packet, words.0.next().map(|word| word == "changed").unwrap_or_default())
+                Happened::Arrived(packet, words.0.next().map_or(Ok(false), changed)?)
             }
             "up" => Happened::Up(words.link()?, words.one_of(&SIDES)?),
             "down" => Happened::Down(words.link()?, words.one_of(&SIDES)?),
@@ -117,6 +117,10 @@ impl Entry {
         };
         words.0.next().map_or(Ok(Entry { at, what }), |_| Err(NotAnEntry))
     }
+}
+
+fn changed(word: &str) -> Result<bool, NotAnEntry> {
+    if word == "changed" { Ok(true) } else { Err(NotAnEntry) }
 }
 
 struct Words<'a>(SplitWhitespace<'a>);
@@ -222,9 +226,14 @@ mod tests {
     #[test]
     fn a_line_that_is_none_is_named() {
         let text = everything().to_string();
-        for (line, wrong) in
-            [(1, "something else"), (2, ""), (4, "17 arrived"), (5, "17 lost 3 loss twice"), (6, "x up")]
-        {
+        for (line, wrong) in [
+            (1, "something else"),
+            (2, ""),
+            (4, "17 arrived"),
+            (5, "17 lost 3 loss twice"),
+            (6, "x up"),
+            (7, "17 arrived 3 late"),
+        ] {
             let mut lines: Vec<&str> = text.lines().collect();
             lines[line - 1] = wrong;
             let error = lines.join("\n").parse::<Trace>().expect_err("not a trace");

@@ -216,7 +216,8 @@ impl World {
         self.links.get(&link).is_none_or(|link| link.ends[side as usize] == LinkEnd::Down)
     }
 
-    /// The link on which this client's machine, or this server's, was last told of a link that is still up.
+    /// The links that this client's machine, or this server's, was told of and that are still up, in the order in which they
+    /// were dialled.
     pub(super) fn links_of(&self, host: HostId) -> impl Iterator<Item = LinkId> + '_ {
         let side = host.side();
         let of_host = move |link: &Link| link.host(side) == Some(host) && link.ends[side as usize] == LinkEnd::Up;

@@ -49,9 +49,12 @@ impl Observers {
 }
 
 impl World {
-    /// Records all that happens from now on, for [`World::take_trace`]. It takes some hundred bytes for each packet.
+    /// Records all that happens from now on, for [`World::take_trace`]; a world that records already, or
+    /// [follows](World::follow) a trace, goes on with that. It takes some hundred bytes for each packet.
+    ///
+    /// A trace that is to be followed has to begin where its world does: say this before anything else is done to it.
     pub fn record(&mut self) {
-        self.observers.recorder = Some(Recorder::new(self.observers.seed, None));
+        self.observers.recorder.get_or_insert_with(|| Recorder::new(self.observers.seed, None));
         self.count_traffic();
     }
 

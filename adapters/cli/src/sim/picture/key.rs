@@ -46,7 +46,7 @@ const CONTENTS: [(Content, &str); 5] = [
 
 const STATES: [State; 4] = [State::Disconnected, State::Connecting, State::Ready, State::Closed];
 
-/// Draws two lines of keys and one of words; gives where they end.
+/// Draws two lines of keys and two of words; gives where they end.
 pub(super) fn draw(svg: &mut Svg, y: f64) -> f64 {
     let mut x = 20.0;
     for (content, text) in CONTENTS {
@@ -76,6 +76,10 @@ pub(super) fn draw(svg: &mut Svg, y: f64) -> f64 {
     let y = y + 20.0;
     let words = "DATA 4096+1024: bytes 4096 to 5119 of the main lane · LANE 5120: bytes received so far · ACK 17: packet \
                  received · a band: many packets, one after the other";
+    svg.text(20.0, y + 6.0, Anchor::Start, 11.0, "#555", words);
+    let y = y + 16.0;
+    let words = "≠: changed on its way, and so of no use · dashes: a second copy · dots: still on its way at the end · above, √: heights \
+                 are roots of rates; red: lost or changed";
     svg.text(20.0, y + 6.0, Anchor::Start, 11.0, "#555", words);
     y + 6.0
 }

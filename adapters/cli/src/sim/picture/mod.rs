@@ -12,20 +12,24 @@ mod stretches;
 mod svg;
 
 use steadfast_sim::Trace;
-use steadfast_sim::scenario::{Report, Scenario};
+use steadfast_sim::scenario::{Problem, Report, Scenario};
 
+use key::HARM;
 use story::Story;
 use svg::{Anchor, Svg};
 
 /// In pixels.
 const WIDTH: f64 = 1000.0;
 
+/// The most characters of a line of the head.
+const CHARACTERS: usize = 128;
+
 /// Draws a run.
-pub(super) fn draw(scenario: &Scenario, report: &Report, trace: &Trace) -> String {
+pub(super) fn draw(scenario: &Scenario, report: &Report, problem: Option<&Problem>, trace: &Trace) -> String {
     let story = Story::new(trace);
     let stretches = stretches::choose(&story, scenario.rtt.max(1.0));
     let mut svg = Svg::default();
-    let mut y = head(&mut svg, scenario, report);
+    let mut y = head(&mut svg, scenario, report, problem);
     y = overview::draw(&mut svg, y + 14.0, &story, &stretches);
     y = key::draw(&mut svg, y + 18.0);
     for (stretch, letter) in stretches.iter().zip('A'..) {
@@ -35,18 +39,36 @@ pub(super) fn draw(scenario: &Scenario, report: &Report, trace: &Trace) -> Strin
 }
 
 /// What was run and measured; gives where it ends.
-fn head(svg: &mut Svg, scenario: &Scenario, report: &Report) -> f64 {
+fn head(svg: &mut Svg, scenario: &Scenario, report: &Report, problem: Option<&Problem>) -> f64 {
     svg.text(20.0, 28.0, Anchor::Start, 17.0, "#111", "A steadfast socket, and what became of its packets");
-    svg.text(20.0, 48.0, Anchor::Start, 12.0, "#333", &super::describe(scenario));
     let Report { delivered, lost, duplicated, reordered, seconds, p50_ms, p99_ms, cuts, resumes, .. } = report;
     let mut result = format!("{delivered} delivered in {seconds:.3} s, {lost} lost, {duplicated} duplicated, ");
     result += &format!("{reordered} out of order; latency {p50_ms:.1} ms (median), {p99_ms:.1} ms (99 %)");
-    svg.text(20.0, 65.0, Anchor::Start, 12.0, "#333", &result);
     let Report { payload_bytes, wire_bytes, retransmitted_bytes, .. } = report;
     let mut cost = format!("{payload_bytes} bytes of messages, {wire_bytes} on the wire, ");
     cost += &format!("{retransmitted_bytes} sent again; cut {cuts} times, resumed {resumes} times");
-    svg.text(20.0, 82.0, Anchor::Start, 12.0, "#333", &cost);
-    82.0
+    let problem = problem.map(|problem| format!("It ended early: {problem}"));
+    let said = [super::describe(scenario), result, cost].map(|text| (text, "#333"));
+    let mut y = 31.0;
+    for (text, colour) in said.into_iter().chain(problem.map(|problem| (problem, HARM))) {
+        for line in lines(&text, CHARACTERS) {
+            y += 17.0;
+            svg.text(20.0, y, Anchor::Start, 12.0, colour, &line);
+        }
+    }
+    y
+}
+
+/// A text in lines of at most so many characters, as far as its words allow.
+fn lines(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => *line += &format!(" {word}"),
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
 }
 
 /// Milliseconds, as short as they can be told apart.
@@ -69,6 +91,8 @@ fn round_step(range: f64, wanted: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use steadfast_sim::scenario::Link;
+
     use super::*;
 
     #[test]
@@ -81,20 +105,49 @@ mod tests {
     }
 
     #[test]
+    fn a_long_description_is_broken_into_lines() {
+        let text = "one, two, three, four";
+        assert_eq!(lines(text, 9), ["one, two,", "three,", "four"]);
+        assert_eq!(lines(text, 3), ["one,", "two,", "three,", "four"]);
+        assert_eq!(lines(text, 100), [text]);
+    }
+
+    #[test]
+    fn a_picture_of_a_run_that_ended_early_says_why() {
+        let scenario = Scenario { messages: 20, loss: 1.0, link: Link::Datagram, ..Scenario::default() };
+        let outcome = scenario.run_recorded().expect("a scenario that can be");
+        let picture = draw(&scenario, &outcome.report, outcome.problem.as_ref(), &outcome.trace.expect("recorded"));
+        for part in ["nothing was delivered for two minutes", "the link is given up, and what follows"] {
+            assert!(picture.contains(part), "`{part}` is missing");
+        }
+    }
+
+    #[test]
+    fn what_was_changed_on_its_way_is_named() {
+        let scenario = Scenario { messages: 20, corrupt: 0.5, link: Link::Datagram, ..Scenario::default() };
+        let outcome = scenario.run_recorded().expect("a scenario that can be");
+        let picture = draw(&scenario, &outcome.report, None, &outcome.trace.expect("recorded"));
+        assert!(picture.contains(": changed</text>"));
+    }
+
+    #[test]
     fn a_picture_is_well_formed_whatever_happens() {
         for scenario in [
             Scenario::default(),
             Scenario { messages: 1, rtt: 0.0, ..Scenario::default() },
             Scenario { messages: 5_000, interval: 300, cut_every: Some(200.0), ..Scenario::default() },
             Scenario { messages: 100_000, cut_every: Some(1.0), ..Scenario::default() },
+            // Thousands of packets are lost with each link.
+            Scenario { messages: 8_000, queue: Some(100_000_000), cut_every: Some(200.0), ..Scenario::default() },
+            Scenario { messages: 3_000, queue: Some(3_000), loss: 0.3, link: Link::Datagram, ..Scenario::default() },
         ] {
             let outcome = scenario.run_recorded().expect("a scenario that can be");
-            let picture = draw(&scenario, &outcome.report, &outcome.trace.expect("recorded"));
+            let picture = draw(&scenario, &outcome.report, outcome.problem.as_ref(), &outcome.trace.expect("recorded"));
             assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"));
             assert_eq!(picture.matches("<g").count(), picture.matches("</g>").count());
             assert_eq!(picture.matches("<text").count(), picture.matches("</text>").count());
             assert!(!picture.contains("NaN") && !picture.contains("inf"), "a place that is none");
-            assert!(picture.len() < 1 << 20, "{} bytes", picture.len());
+            assert!(picture.len() < 1 << 18, "{} bytes", picture.len());
         }
     }
 }

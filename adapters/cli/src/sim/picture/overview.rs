@@ -19,7 +19,7 @@ const BAR: f64 = 9.0;
 /// What is stacked in a column, from the axis on.
 const STACK: [Content; 5] = [Content::Data, Content::Again, Content::Ack, Content::Control, Content::Handshake];
 
-/// One column: bytes sent by what they are for, and packets lost.
+/// One column: bytes sent by what they are for, and packets lost or changed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Column {
     bytes: [f64; STACK.len()],
@@ -89,7 +89,13 @@ pub(super) fn draw(svg: &mut Svg, top: f64, story: &Story, stretches: &[Stretch]
 fn rate(bytes: f64, end: f64) -> String {
     let seconds = end / 1000.0 * COLUMN / (RIGHT - LEFT);
     let mbit = bytes * 8.0 / 1e6 / seconds;
-    if mbit >= 10.0 { format!("≤ {mbit:.0} Mbit/s, √") } else { format!("≤ {mbit:.2} Mbit/s, √") }
+    // As long as there is room for beside the chart.
+    match mbit {
+        10_000.0.. => format!("≤ {:.0} Gbit/s, √", mbit / 1000.0),
+        1000.0.. => format!("≤ {:.1} Gbit/s, √", mbit / 1000.0),
+        10.0.. => format!("≤ {mbit:.0} Mbit/s, √"),
+        _ => format!("≤ {mbit:.2} Mbit/s, √"),
+    }
 }
 
 /// By side, over time.
@@ -101,7 +107,7 @@ fn columns(story: &Story, width: f64, end: f64) -> [Vec<Column>; 2] {
         let column = &mut columns[packet.from as usize][number];
         let kind = STACK.iter().position(|content| *content == packet.content).unwrap_or_default();
         column.bytes[kind] += packet.wire_len as f64;
-        column.lost += u32::from(packet.lost.is_some());
+        column.lost += u32::from(packet.harm().is_some());
     }
     columns
 }

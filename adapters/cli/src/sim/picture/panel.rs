@@ -19,6 +19,8 @@ const HEIGHTS: (f64, f64) = (150.0, 560.0);
 const CLOSE: f64 = 3.2;
 /// Labels need so many pixels each.
 const LINE: f64 = 11.0;
+/// The most characters of a label.
+const LONGEST: usize = 38;
 
 /// Draws a panel; gives where it ends.
 pub(super) fn draw(svg: &mut Svg, top: f64, story: &Story, stretch: &Stretch, letter: char, way: f64) -> f64 {
@@ -33,7 +35,7 @@ pub(super) fn draw(svg: &mut Svg, top: f64, story: &Story, stretch: &Stretch, le
     for group in panel.groups(&packets) {
         match &group[..] {
             [one] => panel.single(svg, one, story, &mut labels),
-            many => panel.band(svg, many, &mut labels),
+            many => panel.band(svg, many, story, &mut labels),
         }
     }
     panel.cuts(svg, story);
@@ -81,7 +83,7 @@ impl Panel {
         for side in Side::BOTH {
             let (x, bar) = (Panel::x(side), BARS[side as usize]);
             svg.line((x, top), (x, bottom), "#999", r#"stroke-width="1.2" stroke-dasharray="2 4""#);
-            for (from, to) in &story.links[side as usize] {
+            for (_, from, to) in &story.links[side as usize] {
                 let (from, to) = (self.y(*from).max(top), self.y(*to).min(bottom));
                 if from < to {
                     svg.line((x, from), (x, to), "#444", r#"stroke-width="2""#);
@@ -96,29 +98,23 @@ impl Panel {
         }
     }
 
-    /// Packets that are drawn together: of one direction and kind, each with one arrival, in order, close to each other.
+    /// Packets that are drawn together: of one direction, kind and fate, in order, close to each other.
     fn groups<'a>(&self, packets: &[&'a Packet]) -> Vec<Vec<&'a Packet>> {
         let mut groups: Vec<Vec<&Packet>> = Vec::new();
-        // By direction: the group that may go on.
-        let mut open: [Option<usize>; 2] = [None; 2];
+        // By direction, of those that arrive and of those that are lost: the group that may go on. So neither parts the other.
+        let mut open: [[Option<usize>; 2]; 2] = [[None; 2]; 2];
         for packet in packets {
-            let side = packet.from as usize;
-            let fits = |last: &Packet| {
-                let arrives = |packet: &Packet| packet.arrivals.first().map(|first| first.0);
-                is_plain(packet)
-                    && is_plain(last)
-                    && last.content == packet.content
+            let fits = |last: &&Packet| {
+                (last.content, last.harm()) == (packet.content, packet.harm())
                     && self.y(packet.sent) - self.y(last.sent) < CLOSE
-                    && arrives(last) <= arrives(packet)
+                    && last.last() <= packet.last()
             };
-            match open[side].and_then(|open| groups.get_mut(open)).filter(|group| group.last().is_some_and(|l| fits(l)))
-            {
+            let place = is_plain(packet).then(|| &mut open[packet.from as usize][usize::from(packet.lost.is_some())]);
+            let group = place.as_deref().copied().flatten().and_then(|open| groups.get_mut(open));
+            match group.filter(|group| group.last().is_some_and(fits)) {
                 Some(group) => group.push(packet),
                 None => {
-                    // What is lost between does not part what surrounds it.
-                    if is_plain(packet) || open[side].is_none() {
-                        open[side] = Some(groups.len());
-                    }
+                    place.into_iter().for_each(|place| *place = Some(groups.len()));
                     groups.push(vec![packet]);
                 }
             }
@@ -140,52 +136,51 @@ impl Panel {
                 svg.text(to + inside, end.1 - 4.0, Anchor::Middle, 12.0, HARM, "≠");
             }
         }
-        let way = self.way.max(0.01);
-        let Some((at, node)) = &packet.lost else {
-            if packet.arrivals.is_empty() {
-                // Still on its way when the run ended.
-                svg.line(
-                    start,
-                    (to, self.y(packet.sent + way)),
-                    colour,
-                    r#"stroke-width="0.9" stroke-dasharray="1 3""#,
-                );
-            }
-            labels.add(packet.from, start.1, priority(packet), &packet.label, colour);
-            return;
-        };
-        // Where it had got to when its link was cut, or else in the middle of its way.
-        let (at, part) = match story.cut_of(packet) {
-            Some(cut) => (cut, ((cut - packet.sent) / (at - packet.sent).max(way)).clamp(0.0, 0.95)),
-            None => (at + 0.45 * way, 0.45),
-        };
-        let end = (from + part * (to - from), self.y(at));
-        svg.line(start, end, colour, &format!(r#"stroke-width="{width}" stroke-opacity="0.75""#));
-        svg.cross(end, HARM);
-        labels.add(packet.from, start.1, priority(packet) - 2, &format!("{}: {}", packet.label, fate(node)), HARM);
+        if packet.lost.is_some() {
+            let end = self.end(packet, story);
+            svg.line(start, end, colour, &format!(r#"stroke-width="{width}" stroke-opacity="0.75""#));
+            svg.cross(end, HARM);
+        } else if packet.arrivals.is_empty() {
+            // Still on its way when the run ended.
+            let end = (to, self.y(packet.sent + self.way.max(0.01)));
+            svg.line(start, end, colour, r#"stroke-width="0.9" stroke-dasharray="1 3""#);
+        }
+        labels.add(packet.from, start.1, packet, 1, &packet.label);
     }
 
-    fn band(&self, svg: &mut Svg, packets: &[&Packet], labels: &mut Labels) {
+    /// Where a packet ends: at its first arrival, or where it is lost.
+    fn end(&self, packet: &Packet, story: &Story) -> (f64, f64) {
+        let (from, to) = (Panel::x(packet.from), Panel::x(packet.from.other()));
+        let way = self.way.max(0.01);
+        // Where it had got to when its link was cut, or else in the middle of its way.
+        let (at, part) = match (&packet.lost, story.cut_of(packet)) {
+            (Some((at, _)), Some(cut)) => (cut, ((cut - packet.sent) / (at - packet.sent).max(way)).clamp(0.0, 0.95)),
+            (Some((at, _)), None) => (at + 0.45 * way, 0.45),
+            (None, _) => (packet.arrivals.first().map_or(packet.sent, |first| first.0), 1.0),
+        };
+        (from + part * (to - from), self.y(at))
+    }
+
+    fn band(&self, svg: &mut Svg, packets: &[&Packet], story: &Story, labels: &mut Labels) {
         let (Some(first), Some(last)) = (packets.first(), packets.last()) else { return };
         let (from, to) = (Panel::x(first.from), Panel::x(first.from.other()));
-        let arrival = |packet: &Packet| packet.arrivals.first().map_or(packet.sent, |first| first.0);
-        let corners = [
-            (from, self.y(first.sent)),
-            (to, self.y(arrival(first))),
-            (to, self.y(arrival(last))),
-            (from, self.y(last.sent)),
-        ];
+        let ends = [first, last].map(|packet| ((from, self.y(packet.sent)), self.end(packet, story)));
+        let [(first_start, first_end), (last_start, last_end)] = ends;
         let colour = colour(first.content);
-        svg.polygon(&corners, colour, r#"fill-opacity="0.22""#);
-        for packet in [first, last] {
-            let (start, end) = ((from, self.y(packet.sent)), (to, self.y(arrival(packet))));
+        svg.polygon(&[first_start, first_end, last_end, last_start], colour, r#"fill-opacity="0.22""#);
+        if first.lost.is_some() {
+            svg.line(first_end, last_end, HARM, r#"stroke-width="1.6""#);
+        }
+        for (start, end) in ends {
             svg.line(start, end, colour, r#"stroke-width="1.2""#);
-            svg.head(end, (end.1 - start.1) / (end.0 - start.0).abs(), from < to, colour);
+            match first.lost {
+                Some(_) => svg.cross(end, HARM),
+                None => svg.head(end, (end.1 - start.1) / (end.0 - start.0).abs(), from < to, colour),
+            }
         }
         let bytes: usize = packets.iter().map(|packet| packet.wire_len).sum();
         let text = format!("{} × {}, {}", packets.len(), short(first.content), size(bytes));
-        let middle = (self.y(first.sent) + self.y(last.sent)) / 2.0;
-        labels.add(first.from, middle, priority(first) - 1, &text, colour);
+        labels.add(first.from, (first_start.1 + last_start.1) / 2.0, first, packets.len(), &text);
     }
 
     fn cuts(&self, svg: &mut Svg, story: &Story) {
@@ -201,19 +196,12 @@ impl Panel {
     }
 }
 
-/// It has arrived once, as it was.
+/// It has arrived once, as it was, or not at all.
 fn is_plain(packet: &Packet) -> bool {
-    packet.lost.is_none() && matches!(packet.arrivals[..], [(_, false)])
-}
-
-/// What became of a packet that was lost in this node.
-fn fate(node: &str) -> &'static str {
-    match node {
-        "queue" => "queue is full",
-        "burst-loss" => "lost in a burst",
-        "mtu" => "too long",
-        "cut" => "cut off",
-        _ => "lost",
+    match packet.arrivals[..] {
+        [(_, is_changed)] => packet.lost.is_none() && !is_changed,
+        [] => packet.lost.is_some(),
+        _ => false,
     }
 }
 
@@ -245,12 +233,23 @@ fn priority(packet: &Packet) -> i32 {
 /// Labels beside the lifelines, of which those are written that there is room for.
 #[derive(Default)]
 struct Labels {
-    wanted: Vec<(i32, Side, f64, String, String)>,
+    wanted: Vec<(i32, Side, f64, String, &'static str)>,
 }
 
 impl Labels {
-    fn add(&mut self, side: Side, y: f64, priority: i32, text: &str, colour: &str) {
-        self.wanted.push((priority, side, y, text.into(), colour.into()));
+    /// A text about so many packets, of which this is the first.
+    fn add(&mut self, side: Side, y: f64, packet: &Packet, count: usize, text: &str) {
+        let harm = packet.harm().map_or(String::new(), |harm| format!(": {harm}"));
+        // What became of it is always said.
+        let room = LONGEST - harm.chars().count();
+        let mut text: String = match text.char_indices().nth(room) {
+            Some(_) => text.chars().take(room - 1).chain(['…']).collect(),
+            None => text.into(),
+        };
+        text += &harm;
+        let (gain, colour) = packet.harm().map_or((0, colour(packet.content)), |_| (2, HARM));
+        let priority = priority(packet) - gain - i32::from(count > 1);
+        self.wanted.push((priority, side, y, text, colour));
     }
 
     fn draw(mut self, svg: &mut Svg, top: f64, height: f64) {
@@ -264,11 +263,9 @@ impl Labels {
                 continue;
             }
             places.push(y);
-            let text: String =
-                if text.chars().count() > 38 { text.chars().take(37).chain(['…']).collect() } else { text };
             let (x, anchor) =
                 if side == Side::Client { (CLIENT - 8.0, Anchor::End) } else { (SERVER + 8.0, Anchor::Start) };
-            svg.text(x, y + 3.5, anchor, 10.0, &colour, &text);
+            svg.text(x, y + 3.5, anchor, 10.0, colour, &text);
         }
     }
 }

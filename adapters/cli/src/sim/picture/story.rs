@@ -13,8 +13,8 @@ pub(super) struct Story {
     pub(super) cuts: Vec<Cut>,
     /// By side: from when on it is in which state.
     pub(super) states: [Vec<(f64, State)>; 2],
-    /// By side: from when to when it had a link.
-    pub(super) links: [Vec<(f64, f64)>; 2],
+    /// By side: which link it had from when to when.
+    pub(super) links: [Vec<(LinkId, f64, f64)>; 2],
     /// When both sides were ready for the first time.
     pub(super) ready: Option<f64>,
     pub(super) end: f64,
@@ -40,6 +40,21 @@ impl Packet {
     pub(super) fn last(&self) -> f64 {
         let arrived = self.arrivals.iter().map(|(at, _)| *at);
         arrived.chain(self.lost.as_ref().map(|(at, _)| *at)).fold(self.sent, f64::max)
+    }
+
+    /// Why nothing of it was of use, if so: it was lost, or came otherwise than it was sent.
+    pub(super) fn harm(&self) -> Option<&'static str> {
+        match &self.lost {
+            Some((_, node)) => Some(match node.as_str() {
+                "queue" => "queue is full",
+                "burst-loss" => "lost in a burst",
+                "mtu" => "too long",
+                "cut" => "cut off",
+                _ => "lost",
+            }),
+            None => (!self.arrivals.is_empty() && self.arrivals.iter().all(|(_, is_changed)| *is_changed))
+                .then_some("changed"),
+        }
     }
 }
 
@@ -94,11 +109,11 @@ impl Story {
                     packet.lost = Some((at, node.clone()));
                 }
             }
-            Happened::Up(_, side) => self.links[*side as usize].push((at, f64::INFINITY)),
-            Happened::Down(_, side) => {
-                if let Some(last) = self.links[*side as usize].last_mut() {
-                    last.1 = last.1.min(at);
-                }
+            Happened::Up(link, side) => self.links[*side as usize].push((*link, at, f64::INFINITY)),
+            Happened::Down(link, side) => {
+                // A side may have the next link before the end of the last one comes.
+                let links = self.links[*side as usize].iter_mut();
+                links.filter(|(down, ..)| down == link).for_each(|(.., until)| *until = until.min(at));
             }
             Happened::Broken(link, how) => {
                 let how = match how {
@@ -128,5 +143,28 @@ pub(super) fn name(side: Side) -> &'static str {
     match side {
         Side::Client => "client",
         Side::Server => "server",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steadfast::Time;
+    use steadfast_sim::Entry;
+
+    use super::*;
+
+    #[test]
+    fn a_link_that_ends_late_does_not_end_the_next_one() {
+        let (first, second) = (LinkId(1), LinkId(2));
+        let happened = [
+            Happened::Up(first, Side::Server),
+            Happened::Up(second, Side::Server),
+            Happened::Down(first, Side::Server),
+        ];
+        let at = |millis: usize| Time::from_millis(millis as u64);
+        let entries = happened.into_iter().enumerate().map(|(number, what)| Entry { at: at(number), what }).collect();
+        let story = Story::new(&Trace { seed: 1, entries });
+        let expected = vec![(first, 0.0, 2.0), (second, 1.0, f64::INFINITY)];
+        assert_eq!(story.links[Side::Server as usize], expected);
     }
 }

@@ -3,7 +3,7 @@
 use steadfast::State;
 use steadfast_sim::{Content, Side};
 
-use super::story::Story;
+use super::story::{Packet, Story};
 
 /// A stretch of a run, in milliseconds, and why it is shown.
 #[derive(Clone, PartialEq, Debug)]
@@ -25,7 +25,7 @@ pub(super) fn choose(story: &Story, rtt: f64) -> Vec<Stretch> {
     }
     let ready = story.ready.unwrap_or(story.end.min(2.0 * rtt));
     let mut chosen = vec![stretch(0.0, ready + 1.6 * rtt, "the handshake and the first messages")];
-    chosen.extend(first_cut(story, rtt));
+    chosen.extend(first_break(story, rtt));
     chosen.extend(first_loss(story, rtt, ready));
     let last = story.packets.iter().map(|packet| packet.last()).fold(ready, f64::max);
     chosen.push(stretch(last - 1.6 * rtt, last, "the end"));
@@ -49,30 +49,47 @@ fn stretch(from: f64, to: f64, why: &str) -> Stretch {
     Stretch { from, to, why: why.into() }
 }
 
-/// From before a link is cut until both sides are ready again.
-fn first_cut(story: &Story, rtt: f64) -> Option<Stretch> {
-    let cut = story.cuts.first()?.at;
-    let ready_again = |side: Side| {
+/// From before a link is cut, or given up, until both sides are ready again.
+fn first_break(story: &Story, rtt: f64) -> Option<Stretch> {
+    let cut = story.cuts.first().map(|cut| cut.at);
+    let first = |side: Side, is: fn(State) -> bool, after: f64| {
         let states = &story.states[side as usize];
-        states.iter().find(|(at, state)| *at > cut && *state == State::Ready).map_or(cut + 3.0 * rtt, |(at, _)| *at)
+        states.iter().find(|(at, state)| *at > after && is(*state)).map(|(at, _)| *at)
     };
-    let again = ready_again(Side::Client).max(ready_again(Side::Server));
-    Some(stretch(cut - 0.6 * rtt, again + 1.2 * rtt, "the first cut, and how the session is resumed"))
+    let given_up = story.ready.and_then(|ready| {
+        Side::BOTH.into_iter().filter_map(|side| first(side, |state| state != State::Ready, ready)).reduce(f64::min)
+    });
+    let (at, what) = match (cut, given_up) {
+        (Some(cut), given_up) if given_up.is_none_or(|at| cut <= at) => (cut, "the first cut"),
+        (_, at) => (at?, "the link is given up"),
+    };
+    let from = at - 0.6 * rtt;
+    let again = Side::BOTH.map(|side| first(side, |state| state == State::Ready, at));
+    Some(match again {
+        [Some(one), Some(other)] if one.max(other) <= from + LONGEST * rtt => {
+            stretch(from, one.max(other) + 1.2 * rtt, &format!("{what}, and how the session is resumed"))
+        }
+        _ => stretch(from, at + 3.0 * rtt, &format!("{what}, and what follows")),
+    })
 }
 
 /// From before a packet with messages is lost until its bytes are sent again and have arrived.
 fn first_loss(story: &Story, rtt: f64, ready: f64) -> Option<Stretch> {
-    let is_loss = |lost: &Option<(f64, String)>| lost.as_ref().is_some_and(|(_, node)| node != "cut");
+    let is_cut = |packet: &Packet| packet.lost.as_ref().is_some_and(|(_, node)| node == "cut");
     let matters = |content| matches!(content, Content::Data | Content::Again);
-    let harmed = |packet: &&super::story::Packet| {
-        packet.sent >= ready
-            && matters(packet.content)
-            && (is_loss(&packet.lost) || packet.arrivals.iter().any(|a| a.1))
+    let harmed = |packet: &&Packet| {
+        packet.sent >= ready && matters(packet.content) && packet.harm().is_some() && !is_cut(packet)
     };
     let lost = story.packets.iter().find(harmed)?;
     let again = story.packets.iter().find(|packet| {
-        packet.sent > lost.sent && packet.from == lost.from && packet.content == Content::Again && packet.lost.is_none()
+        packet.sent > lost.sent
+            && packet.from == lost.from
+            && packet.content == Content::Again
+            && packet.harm().is_none()
     });
-    let end = again.map_or(lost.sent + 2.0 * rtt, |packet| packet.last());
-    Some(stretch(lost.sent - 0.3 * rtt, end + 0.4 * rtt, "the first loss of a message, and its repair"))
+    let from = lost.sent - 0.3 * rtt;
+    Some(match again.map(Packet::last).filter(|again| *again <= from + LONGEST * rtt) {
+        Some(again) => stretch(from, again + 0.4 * rtt, "the first loss of a message, and its repair"),
+        None => stretch(from, lost.sent + 2.0 * rtt, "the first loss of a message, and what follows"),
+    })
 }
