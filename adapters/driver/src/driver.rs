@@ -1,6 +1,7 @@
 //! The future that drives a client's socket: it dials, moves the link's bytes, and keeps the time.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -81,23 +82,24 @@ impl<R: Runtime> Driver<R> {
         let Some((id, io)) = &mut self.link else { return };
         let id = *id;
         let receive = |bytes| client.input(actions, |machine, now| machine.handle_bytes(now, id, bytes));
-        if io.poll_read(cx, receive).is_err() {
-            self.link_down();
+        if let Err(error) = io.poll_read(cx, receive) {
+            self.link_down(&error);
         }
         self.act_on_all();
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) {
         let Some((id, io)) = &mut self.link else { return };
-        if let Poll::Ready(Err(_)) = io.poll_write(cx, |batch| self.client.fill(*id, batch)) {
-            self.link_down();
+        if let Poll::Ready(Err(error)) = io.poll_write(cx, |batch| self.client.fill(*id, batch)) {
+            self.link_down(&error);
             self.act_on_all();
         }
     }
 
-    fn link_down(&mut self) {
+    fn link_down(&mut self, error: &io::Error) {
         if let Some((id, _)) = self.link.take() {
-            self.client.input(&mut self.actions, |machine, now| machine.handle_link_down(now, id));
+            let why = error.to_string();
+            self.client.input(&mut self.actions, |machine, now| machine.handle_link_failed(now, id, &why));
         }
     }
 }

@@ -137,7 +137,9 @@ impl<L: Link> LinkIo<L> {
                     buffer::give(buf);
                     return Ok(turn > 0);
                 }
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Poll::Ready(Ok(0)) => return Err(hung_up()),
+                // TLS takes an end without its own last word for an error.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(hung_up()),
                 Poll::Ready(result) => result.map(|_| buffer::hand_over(buf, &mut receive))?,
             }
         }
@@ -207,6 +209,10 @@ impl<L: Link> LinkIo<L> {
         ready!(self.poll_write(cx, fill))?;
         self.wire.poll_shutdown(cx)
     }
+}
+
+fn hung_up() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the peer has hung up")
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! How links are used: few writes, any pieces, and a server that survives what accepting throws at it.
 
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 use steadfast_adapter_tests::{
-    Authority, Ends, Meddling, Meter, Reserved, accept, config, connect, ends, listen, on_every_runtime, recv,
+    Authority, Ends, Meddling, Meter, Proxy, Reserved, accept, config, connect, ends, listen, on_every_runtime, recv,
 };
 use steadfast_driver::runtime::Runtime;
-use steadfast_driver::{Change, Connector, Listener};
+use steadfast_driver::{Change, Changes, Connector, Listener};
 
 on_every_runtime!(
     small_messages_sent_in_a_loop_share_writes,
@@ -18,7 +20,35 @@ on_every_runtime!(
     a_server_without_room_for_another_link_goes_on_accepting,
     every_address_of_a_host_is_tried,
     an_address_that_does_not_answer_does_not_hold_up_the_next,
+    why_a_link_went_down_is_told,
+    both_sides_are_told_that_the_other_has_hung_up,
 );
+
+/// Where a UDP socket hears that nobody listens.
+#[cfg(target_os = "linux")]
+mod hearing {
+    use super::*;
+
+    on_every_runtime!(a_udp_port_where_nobody_listens_is_told);
+
+    async fn a_udp_port_where_nobody_listens_is_told<R: Runtime>() {
+        // It hears only itself, and keeps the port from everybody else.
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+        nobody.connect(nobody.local_addr().unwrap()).unwrap();
+        let client = connect::<R>(&format!("udp://{}", nobody.local_addr().unwrap()), config());
+        let why = next_loss(&mut client.changes()).await;
+        assert!(why.contains("refused"), "{why}");
+    }
+}
+
+/// Why the next link goes down.
+async fn next_loss(changes: &mut Changes) -> String {
+    loop {
+        if let Change::LinkLost(loss) = changes.next().await.expect("the socket lives") {
+            return loss.reason.to_string();
+        }
+    }
+}
 
 const COUNT: usize = 2000;
 
@@ -139,4 +169,33 @@ async fn an_address_that_does_not_answer_does_not_hold_up_the_next<R: Runtime>()
     let _server = accept(&listener).await;
     client.ready().await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+async fn why_a_link_went_down_is_told<R: Runtime>() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = connect::<R>(&format!("tcp://{}", server.local_addr().unwrap()), config());
+    let mut changes = client.changes();
+    let resetting = std::thread::spawn(move || {
+        let (mut link, _) = server.accept().unwrap();
+        link.read_exact(&mut [0]).unwrap();
+        // With this a close is a reset.
+        socket2::SockRef::from(&link).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let why = next_loss(&mut changes).await;
+    assert!(why.contains("reset"), "{why}");
+    resetting.join().unwrap();
+}
+
+async fn both_sides_are_told_that_the_other_has_hung_up<R: Runtime>() {
+    let listener = listen::<R>().await;
+    let proxy = Proxy::to(&listener.local_url());
+    let client = connect::<R>(&proxy.url(), config());
+    let server = accept(&listener).await;
+    client.ready().await.unwrap();
+    let mut changes = [client.changes().from_now(), server.changes().from_now()];
+    proxy.cut();
+    for changes in &mut changes {
+        let why = next_loss(changes).await;
+        assert!(why.contains("the peer has hung up"), "{why}");
+    }
 }

@@ -298,7 +298,7 @@ impl Server {
         let now = self.now;
         let former = self.table.owner(link).filter(|former| *former != id);
         if let Some(former) = former.and_then(|former| self.table.get_dirty(former)) {
-            former.handle_link_down(now, link);
+            former.handle_link_failed(now, link, "another session has taken it over");
         }
         self.doors.take(link);
         self.table.own(link, id);

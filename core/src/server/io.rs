@@ -28,11 +28,16 @@ impl Server {
 
     /// The link is gone.
     pub fn handle_link_down(&mut self, now: Time, link: LinkId) {
+        self.handle_link_failed(now, link, "");
+    }
+
+    /// The link is gone, and it is known why: `reason` is for people. As [`Server::handle_link_down`] when it is empty.
+    pub fn handle_link_failed(&mut self, now: Time, link: LinkId, reason: &str) {
         self.tick(now);
         self.stranger_left(link);
         if let Some(id) = self.table.disown(link) {
             let now = self.now;
-            self.table.get_dirty(id).into_iter().for_each(|socket| socket.handle_link_down(now, link));
+            self.table.get_dirty(id).into_iter().for_each(|socket| socket.handle_link_failed(now, link, reason));
         }
         self.refresh();
         // Until here it is known what the adapter was told of the link.

@@ -54,12 +54,22 @@ impl Socket {
 
     /// The link is gone.
     pub fn handle_link_down(&mut self, now: Time, link: LinkId) {
+        self.handle_link_failed(now, link, "");
+    }
+
+    /// The link is gone, and it is known why: `reason` is for people. As [`Socket::handle_link_down`] when it is empty.
+    pub fn handle_link_failed(&mut self, now: Time, link: LinkId, reason: &str) {
         self.tick(now);
         if self.farewell.as_ref().is_some_and(|(id, _)| *id == link) {
             self.farewell = None;
         }
         if self.link.as_ref().is_some_and(|attached| attached.id == link) {
-            self.drop_link(CloseReason::protocol(ProtocolCode::Normal, "the link went down"), false);
+            let text = match reason {
+                "" => "the link went down".to_string(),
+                why => alloc::format!("the link went down: {why}"),
+            };
+            let code = if self.state == State::Ready { ProtocolCode::Normal } else { ProtocolCode::Unreachable };
+            self.drop_link(CloseReason::protocol(code, text), false);
         }
         self.settle();
     }

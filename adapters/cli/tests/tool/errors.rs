@@ -1,6 +1,6 @@
 //! What goes wrong is one clear line and an exit code, never a panic.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use crate::harness::{Ended, Tool, address, cutting_proxy, free_port};
 
@@ -91,6 +91,20 @@ fn an_unreachable_host_without_reconnect_is_one_line() {
     fails(&Tool::run(&["connect", "unix:/nothing/here", "--no-reconnect"], b""), 1, &["/nothing/here"]);
 }
 
+/// Where a UDP socket hears that nobody listens.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_udp_port_where_nobody_listens_is_one_line() {
+    // It hears only itself, and keeps the port from everybody else.
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+    nobody.connect(nobody.local_addr().unwrap()).unwrap();
+    let url = format!("udp://{}", nobody.local_addr().unwrap());
+    let ended = Tool::run(&["connect", &url, "--no-reconnect"], b"a line\n");
+    fails(&ended, 1, &[&format!("cannot connect to {url}: "), "Connection refused"]);
+    let mut client = Tool::start(&["connect", &url]);
+    client.note("Connection refused");
+}
+
 #[test]
 fn a_link_that_breaks_without_reconnect_ends_with_the_unconfirmed_messages() {
     let (_server, url) = Tool::listen(&[ANY, "--echo"]);
@@ -108,7 +122,7 @@ fn a_link_that_breaks_without_reconnect_is_told_once_and_without_a_count_of_noth
     drop(server);
     let ended = client.ended();
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(ended.stderr, ["connecting", "ready", "error: disconnected: the link went down"]);
+    assert_eq!(ended.stderr, ["connecting", "ready", "error: disconnected: the link went down: the peer has hung up"]);
 }
 
 #[test]

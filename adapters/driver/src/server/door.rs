@@ -151,11 +151,11 @@ impl Server {
         })
     }
 
-    /// The link is gone.
-    pub(crate) fn link_down(&self, link: LinkId) {
+    /// The link is gone, and why, for people.
+    pub(crate) fn link_down(&self, link: LinkId, why: &str) {
         self.act(|inner, wakes| {
             let now = inner.clock.read();
-            inner.machine.handle_link_down(now, link);
+            inner.machine.handle_link_failed(now, link, why);
             inner.note_flushed(link);
             inner.doors.remove(&link);
             if inner.stage == Stage::Closing && inner.doors.is_empty() {

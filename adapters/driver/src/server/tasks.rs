@@ -190,7 +190,7 @@ async fn serve_link(server: Arc<Server>, id: LinkId, mut io: LinkIo<impl Link>, 
     if hung_up.is_ok() {
         io.hang_up(timer, |batch| server.fill(id, batch)).await;
     }
-    server.link_down(id);
+    server.link_down(id, &hung_up.err().map_or_else(String::new, |error| error.to_string()));
 }
 
 /// Ready when the machine wants to hang up, or the link is down.

@@ -104,7 +104,7 @@ impl<D: Datagrams> UdpDoors<D> {
                 if let Some(route) = self.routes.remove(&id) {
                     self.links.remove(&route);
                 }
-                server.link_down(id);
+                server.link_down(id, "");
             }
             _ => {}
         }
