@@ -93,6 +93,7 @@ impl<R: Runtime> ListenerBuilder<R> {
         if self.config.socket.durable {
             return Err(BindError::Durable);
         }
+        let close_timeout = self.config.socket.close_timeout;
         let mut clock = CachedClock::new();
         let machine = Machine::new(Arc::new(self.config), random::seed()?, clock.read())?;
         let refused = |source| BindError::Bind { url: self.url.clone(), source };
@@ -105,7 +106,7 @@ impl<R: Runtime> ListenerBuilder<R> {
                 UdpDoors::new(&runtime, socket, self.mtu).map(|doors| Entrance::Udp(Box::new(doors)))
             }
         };
-        let server = Server::new(machine, clock);
+        let server = Server::new(machine, clock, close_timeout);
         runtime.spawn(ServerTask::new(server.clone(), runtime.clone(), entrance.map_err(refused)?));
         Ok(Listener { server, url, runtime: PhantomData })
     }
@@ -149,6 +150,9 @@ impl<R> Listener<R> {
 
     /// Closes all sockets and refuses new ones; waits until all have ended, at most for `Config::close_timeout`, and the
     /// address is free again. What the clients sent before can still be received. Cancellation-safe: the close stands.
+    ///
+    /// A client that does not read is not waited for any longer: its link is left to the runtime, which may write the last
+    /// bytes for some seconds more.
     pub async fn close(&self, reason: CloseReason) {
         self.server.close(reason);
         self.server.over().await;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -22,6 +22,7 @@ pub struct Meter {
     refusals: AtomicUsize,
     resolved: Mutex<Option<Vec<SocketAddr>>>,
     silent: Mutex<Option<SocketAddr>>,
+    is_full: AtomicBool,
 }
 
 impl Meter {
@@ -61,6 +62,11 @@ impl Meter {
     /// Never.
     pub fn silence(&self, address: SocketAddr) {
         *self.silent.lock().expect("no panics under it") = Some(address);
+    }
+
+    /// From now on links take nothing: their peers do not read, and everything between is full.
+    pub fn fill_up(&self) {
+        self.is_full.store(true, Ordering::SeqCst);
     }
 
     fn is_silent(&self, endpoint: &Endpoint) -> bool {
@@ -147,6 +153,9 @@ impl<L: Link> Link for Meddled<L> {
 
     fn poll_write_vectored(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.meter.writes.fetch_add(1, Ordering::SeqCst);
+        if self.meter.is_full.load(Ordering::SeqCst) {
+            return Poll::Pending;
+        }
         let size = slices.iter().map(|slice| slice.len()).sum();
         let limit = self.meter.limit(size);
         if limit == size {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::zip;
 use steadfast_adapter_tests::{
-    Ends, accept, config, connect, ends, ends_with, listen, on_every_runtime_and_transport, serve_at, text,
+    Ends, Meddling, Meter, accept, config, connect, ends, ends_with, listen, on_every_runtime_and_transport, serve_at,
+    serve_with, text, within,
 };
 use steadfast_driver::runtime::Runtime;
 use steadfast_driver::{CloseReason, Fate, NotConfirmed, Received, SendErrorKind, Socket, State};
@@ -24,6 +25,7 @@ on_every_runtime_and_transport!(
     an_abort_reaches_a_client_that_is_sending,
     a_send_that_waits_ends_when_this_side_finishes,
     a_close_with_messages_unread_waits_for_them_or_for_their_end,
+    closing_the_server_takes_no_longer_than_it_may_for_a_client_that_does_not_read,
 );
 
 async fn all(socket: &Socket) -> Vec<String> {
@@ -241,4 +243,21 @@ async fn a_close_with_messages_unread_waits_for_them_or_for_their_end<R: Runtime
         }
         assert!(zip(close, all(&server)).await.0.clean);
     }
+}
+
+async fn closing_the_server_takes_no_longer_than_it_may_for_a_client_that_does_not_read<R: Runtime>() {
+    let mut hasty = config();
+    hasty.close_timeout = Duration::from_millis(300);
+    let meter = Meter::install();
+    let listener = serve_with::<Meddling<R>>(hasty).await;
+    let url = listener.local_url();
+    let client = connect::<R>(&url, config());
+    let server = accept(&listener).await;
+    client.ready().await.unwrap();
+    meter.fill_up();
+    server.send("never read").await.unwrap();
+    // Less than a link that was hung up may take for its last bytes.
+    within::<R, _>(Duration::from_secs(3), "the close", listener.close(CloseReason::app(0, ""))).await;
+    assert_eq!(server.state(), State::Closed);
+    serve_at::<R>(&url).await;
 }

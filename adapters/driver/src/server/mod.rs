@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use steadfast::{
     CloseReason, LinkAction, LinkId, OpenGone, OpenId, OpenRequest, Server as Machine, ServerEvent, SocketId, Time,
@@ -56,6 +57,10 @@ struct Inner {
     /// When it wakes by itself.
     armed: Time,
     stage: Stage,
+    /// How long a close may take.
+    close_timeout: Duration,
+    /// When the close has taken all the time it may.
+    close_until: Option<Time>,
 }
 
 /// A socket that was accepted.
@@ -89,7 +94,8 @@ enum Stage {
 
 /// For handles.
 impl Server {
-    pub(crate) fn new(machine: Machine, clock: CachedClock) -> Arc<Server> {
+    /// `close_timeout` is the one of the machine's configuration.
+    pub(crate) fn new(machine: Machine, clock: CachedClock, close_timeout: Duration) -> Arc<Server> {
         let inner = Inner {
             machine,
             members: IdMap::default(),
@@ -106,6 +112,8 @@ impl Server {
             woken: false,
             armed: Time::MAX,
             stage: Stage::Open,
+            close_timeout,
+            close_until: None,
         };
         Arc::new(Server { inner: Mutex::new(inner) })
     }
@@ -199,6 +207,7 @@ impl Server {
             if inner.stage == Stage::Open {
                 inner.stage = Stage::Closing;
                 let now = inner.clock.read();
+                inner.close_until = Some(now + inner.close_timeout);
                 inner.machine.close(now, reason);
                 inner.waiting.wake(Awaited::Client, wakes);
                 wakes.extend(inner.task.clone());
@@ -367,10 +376,10 @@ impl Inner {
         });
     }
 
-    /// When there is something to do, for the machine or for an alarm.
+    /// When there is something to do, for the machine, for an alarm or for the close.
     fn deadline(&self) -> Option<Time> {
         let machine = self.machine.poll_timeout().map(|deadline| deadline.at);
-        machine.into_iter().chain(self.alarms.next()).min()
+        machine.into_iter().chain(self.alarms.next()).chain(self.close_until).min()
     }
 
     fn task_to_wake(&mut self) -> Option<Waker> {

@@ -165,8 +165,10 @@ impl Server {
         })
     }
 
+    /// Whether no link is left, or the close has taken all the time it may: then the links write their last bytes after it.
     fn has_ended(&self) -> bool {
-        lock(&self.inner).doors.is_empty()
+        let inner = lock(&self.inner);
+        inner.doors.is_empty() || inner.close_until.is_some_and(|until| until <= inner.clock.recent())
     }
 
     /// Nobody drives the server any more: everything is over, or the runtime has shut down.
@@ -257,7 +259,7 @@ mod tests {
     fn a_link_that_takes_nothing_is_told_once_that_it_is_over() {
         let mut clock = CachedClock::new();
         let machine = Machine::new(Arc::new(ServerConfig::default()), [1; 32], clock.read()).unwrap();
-        let server = Server::new(machine, clock);
+        let server = Server::new(machine, clock, Duration::ZERO);
         let route = crate::udp::Route { remote: ([127, 0, 0, 1], 9).into(), local: None };
         let datagram = bytes::Bytes::from_static(b"?");
         let kind = steadfast::LinkKind::Datagram { mtu: 1200 };
@@ -276,7 +278,7 @@ mod tests {
     fn a_link_on_which_something_always_comes_lets_others_run() {
         let mut clock = CachedClock::new();
         let machine = Machine::new(Arc::new(ServerConfig::default()), [1; 32], clock.read()).unwrap();
-        let server = Server::new(machine, clock);
+        let server = Server::new(machine, clock, Duration::ZERO);
         let id = server.link_up();
         let reads = Arc::<AtomicUsize>::default();
         let mut io = LinkIo::new(Wire::Plain(Busy(reads.clone())));
