@@ -67,7 +67,8 @@ impl<R: Runtime> Connector<R> {
     }
 
     /// The largest datagram to send to `udp://` addresses, in bytes, without the headers of UDP and IP. Nothing finds out
-    /// what the path carries: more than that is lost. Default and least: 1,200, which every path carries that carries QUIC.
+    /// what the path carries: more than that is lost; more than this machine's own interface takes ends the link, which says
+    /// so. Default and least: 1,200, which every path carries that carries QUIC.
     pub fn mtu(mut self, mtu: u16) -> Connector<R> {
         self.mtu = mtu.max(DEFAULT_MTU);
         self

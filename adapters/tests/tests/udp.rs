@@ -8,7 +8,7 @@ use steadfast_adapter_tests::{
     Harm, LossyProxy, accept, config, connect, listen, on_every_runtime, over_udp, pass, recv, serve_at, text,
 };
 use steadfast_driver::runtime::Runtime;
-use steadfast_driver::{CloseReason, Config, Connector, Listener, Received, Socket, State};
+use steadfast_driver::{Change, CloseReason, Config, Connector, Listener, Received, Socket, State};
 
 on_every_runtime!(
     what_a_bad_path_does_to_datagrams_changes_nothing,
@@ -20,6 +20,7 @@ on_every_runtime!(
     many_clients_share_one_port,
     datagrams_of_strangers_are_passed_over,
     large_datagrams_carry_large_messages,
+    datagrams_larger_than_the_interface_takes_are_named,
     both_families_of_addresses_work,
     a_close_outlives_the_loss_of_its_answers,
 );
@@ -207,6 +208,27 @@ async fn large_datagrams_carry_large_messages<R: Runtime>() {
     assert_eq!(recv(&server).await, vec![1; 1_000_000]);
     server.send(vec![2; 1_000_000]).await.unwrap();
     assert_eq!(recv(&client).await, vec![2; 1_000_000]);
+}
+
+async fn datagrams_larger_than_the_interface_takes_are_named<R: Runtime>() {
+    // More than the length of any datagram can say.
+    const TOO_LARGE: u16 = 65_535;
+    for [of_client, of_server] in [[TOO_LARGE, 1200], [1200, TOO_LARGE]] {
+        let listener = Listener::<R>::builder("udp://127.0.0.1:0").mtu(of_server).bind().await.unwrap();
+        let client = Connector::<R>::new(listener.local_url()).mtu(of_client).connect().unwrap();
+        let server = accept(&listener).await;
+        client.ready().await.unwrap();
+        let sender = if of_client == TOO_LARGE { &client } else { &server };
+        let mut changes = sender.changes().from_now();
+        sender.send(vec![1; 1_000_000]).await.unwrap();
+        let loss = loop {
+            if let Some(Change::LinkLost(loss)) = changes.next().await {
+                break loss;
+            }
+        };
+        let named = "a datagram of 65535 bytes is more than the network interface takes (`mtu` is 65535)";
+        assert!(loss.reason.reason.contains(named), "{loss:?}");
+    }
 }
 
 async fn both_families_of_addresses_work<R: Runtime>() {

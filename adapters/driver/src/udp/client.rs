@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use steadfast::{LinkKind, RecvBytes};
 
-use super::{Outbox, Route, UdpIo, bind, is_refused};
+use super::{Outbox, Route, UdpIo, bind, is_refused, is_too_large};
 use crate::link::{Batch, LAST_WRITES, TURNS};
 use crate::runtime::{Datagrams, Runtime, Timer};
 
@@ -18,13 +18,12 @@ const CONNECTS: bool = cfg!(any(target_os = "linux", target_os = "android", wind
 pub(crate) struct UdpLink<D> {
     io: UdpIo<D>,
     remote: SocketAddr,
-    mtu: u16,
     batch: Batch,
     outbox: Outbox,
     /// The machine may have more for the link.
     flush: bool,
-    /// Something has come. From then on what the system says of the other end is not believed, for anybody can make it
-    /// say so.
+    /// Something has come. From then on what the system says of the other end and the path is not believed, for anybody can
+    /// make it say so.
     heard: bool,
 }
 
@@ -36,12 +35,12 @@ impl<D: Datagrams> UdpLink<D> {
         if CONNECTS {
             socket.connect(remote)?;
         }
-        let io = UdpIo::new(runtime.datagrams(socket)?)?;
-        Ok(UdpLink { io, remote, mtu, batch: Batch::default(), outbox: Outbox::default(), flush: false, heard: false })
+        let io = UdpIo::new(runtime.datagrams(socket)?, mtu)?;
+        Ok(UdpLink { io, remote, batch: Batch::default(), outbox: Outbox::default(), flush: false, heard: false })
     }
 
     pub(crate) fn kind(&self) -> LinkKind {
-        LinkKind::Datagram { mtu: self.mtu }
+        self.io.kind()
     }
 
     /// The machine has said that it has output for the link.
@@ -94,7 +93,7 @@ impl<D: Datagrams> UdpLink<D> {
 
     fn unless_meaningless(&self, result: io::Result<()>) -> io::Result<()> {
         match result {
-            Err(error) if self.heard && is_refused(&error) => Ok(()),
+            Err(error) if self.heard && (is_refused(&error) || is_too_large(&error)) => Ok(()),
             result => result,
         }
     }
@@ -122,13 +121,14 @@ mod tests {
 
     use super::*;
 
-    /// A socket on an interface that cannot cut what was joined, which Linux says when such is sent (EIO), not before.
-    struct WithoutOffload {
+    /// A socket of which the system says something (an errno) before it is used.
+    struct Told {
         socket: UdpSocket,
-        refused: bool,
+        on_recv: Option<i32>,
+        on_send: Option<i32>,
     }
 
-    impl Datagrams for WithoutOffload {
+    impl Datagrams for Told {
         fn with<T>(&self, look: impl FnOnce(&SockRef<'_>) -> T) -> T {
             look(&SockRef::from(&self.socket))
         }
@@ -138,6 +138,9 @@ mod tests {
             _: &mut Context<'_>,
             mut attempt: impl FnMut(&SockRef<'_>) -> io::Result<T>,
         ) -> Poll<io::Result<T>> {
+            if let Some(errno) = self.on_recv.take() {
+                return Poll::Ready(Err(io::Error::from_raw_os_error(errno)));
+            }
             match attempt(&SockRef::from(&self.socket)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
                 result => Poll::Ready(result),
@@ -149,16 +152,16 @@ mod tests {
             _: &mut Context<'_>,
             mut attempt: impl FnMut(&SockRef<'_>) -> io::Result<T>,
         ) -> Poll<io::Result<T>> {
-            if std::mem::replace(&mut self.refused, true) {
-                return Poll::Ready(attempt(&SockRef::from(&self.socket)));
+            match self.on_send.take() {
+                Some(errno) => Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
+                None => Poll::Ready(attempt(&SockRef::from(&self.socket))),
             }
-            Poll::Ready(Err(io::Error::from_raw_os_error(5)))
         }
     }
 
-    fn link_to(remote: SocketAddr, socket: WithoutOffload) -> UdpLink<WithoutOffload> {
-        let (io, batch, outbox) = (UdpIo::new(socket).unwrap(), Batch::default(), Outbox::default());
-        UdpLink { io, remote, mtu: 1200, batch, outbox, flush: false, heard: true }
+    fn link_to(remote: SocketAddr, socket: Told) -> UdpLink<Told> {
+        let (io, batch, outbox) = (UdpIo::new(socket, 1200).unwrap(), Batch::default(), Outbox::default());
+        UdpLink { io, remote, batch, outbox, flush: false, heard: true }
     }
 
     #[test]
@@ -166,7 +169,7 @@ mod tests {
         let [peer, stranger] = [0; 2].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
         let socket = bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        let mut link = link_to(peer.local_addr().unwrap(), WithoutOffload { socket, refused: true });
+        let mut link = link_to(peer.local_addr().unwrap(), Told { socket, on_recv: None, on_send: None });
         stranger.send_to(b"stranger", address).unwrap();
         peer.send_to(b"peer", address).unwrap();
         let mut heard = Vec::new();
@@ -175,12 +178,30 @@ mod tests {
         assert_eq!(heard, ["peer"]);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_somebody_says_of_the_path_ends_no_link_that_was_heard() {
+        use rustix::io::Errno;
+        for (errno, heard) in [Errno::CONNREFUSED, Errno::MSGSIZE].into_iter().flat_map(|it| [(it, true), (it, false)])
+        {
+            let socket = bind(([127, 0, 0, 1], 0).into()).unwrap();
+            let remote = socket.local_addr().unwrap();
+            let socket = Told { socket, on_recv: Some(errno.raw_os_error()), on_send: None };
+            let mut link = UdpLink { heard, ..link_to(remote, socket) };
+            let read = link.poll_read(&mut Context::from_waker(Waker::noop()), drop);
+            assert_eq!(read.is_ok(), heard, "{errno}");
+        }
+    }
+
+    /// What Linux says of an interface that cannot cut what was joined, when such is sent and not before.
+    const EIO: i32 = 5;
+
     #[test]
     fn what_an_interface_cannot_cut_is_lost_and_the_link_is_not() {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(peer.local_addr().unwrap()).unwrap();
-        let mut link = link_to(peer.local_addr().unwrap(), WithoutOffload { socket, refused: false });
+        let mut link = link_to(peer.local_addr().unwrap(), Told { socket, on_recv: None, on_send: Some(EIO) });
         if link.io.max_joined() == 1 {
             return;
         }

@@ -11,7 +11,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use quinn_udp::{RecvMeta, UdpSockRef, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use steadfast::LinkKind;
+use thiserror::Error;
 
 use crate::runtime::Datagrams;
 pub(crate) use client::UdpLink;
@@ -57,12 +59,19 @@ pub(crate) struct Route {
 pub(crate) struct UdpIo<D> {
     socket: D,
     state: UdpSocketState,
+    /// The largest datagram to send, in bytes.
+    mtu: u16,
 }
 
 impl<D: Datagrams> UdpIo<D> {
-    pub(crate) fn new(socket: D) -> io::Result<UdpIo<D>> {
+    pub(crate) fn new(socket: D, mtu: u16) -> io::Result<UdpIo<D>> {
         let state = socket.with(|socket| UdpSocketState::new(UdpSockRef::from(&**socket)))?;
-        Ok(UdpIo { socket, state })
+        Ok(UdpIo { socket, state, mtu })
+    }
+
+    /// What its links are.
+    pub(crate) fn kind(&self) -> LinkKind {
+        LinkKind::Datagram { mtu: self.mtu }
     }
 
     /// Receives what has arrived, once; each datagram and the way it came is given to `receive`.
@@ -92,7 +101,8 @@ impl<D: Datagrams> UdpIo<D> {
         polled.map_ok(drop)
     }
 
-    /// Sends what an outbox holds.
+    /// Sends what an outbox holds. What is more than the interface takes is an error of its own ([`is_over_interface`]): nothing
+    /// of that size will ever get through.
     pub(crate) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -102,12 +112,21 @@ impl<D: Datagrams> UdpIo<D> {
         let state = &self.state;
         let Some(transmit) = outbox.transmit(route.remote) else { return Poll::Ready(Ok(())) };
         let transmit = quinn_udp::Transmit { src_ip: route.local, ..transmit };
-        let polled = self.socket.poll_send(cx, |socket| state.try_send(UdpSockRef::from(&**socket), &transmit));
-        let is_joined = transmit.segment_size.is_some();
+        let try_send = |socket: &SockRef<'_>| state.try_send(UdpSockRef::from(&**socket), &transmit);
+        let polled = self.socket.poll_send(cx, |socket| match try_send(socket) {
+            // This may only pass on what somebody on the path has said before. The interface says it again.
+            Err(error) if is_too_large(&error) => try_send(socket),
+            result => result,
+        });
+        let (is_joined, size) =
+            (transmit.segment_size.is_some(), transmit.segment_size.unwrap_or(transmit.contents.len()));
         if polled.is_ready() {
             outbox.clear();
         }
         match polled {
+            Poll::Ready(Err(error)) if is_too_large(&error) => {
+                Poll::Ready(Err(io::Error::other(OverInterface { size, mtu: self.mtu })))
+            }
             // An interface may not be able to cut what was joined, and says so only now; then nothing is joined any more. What
             // was is lost, as any datagram may be.
             Poll::Ready(Err(error)) if is_joined && !is_refused(&error) => Poll::Ready(Ok(())),
@@ -119,6 +138,29 @@ impl<D: Datagrams> UdpIo<D> {
     pub(crate) fn max_joined(&self) -> usize {
         self.state.max_gso_segments()
     }
+}
+
+/// A datagram that the interface refuses because of its size.
+#[derive(Debug, Error)]
+#[error("a datagram of {size} bytes is more than the network interface takes (`mtu` is {mtu})")]
+struct OverInterface {
+    size: usize,
+    mtu: u16,
+}
+
+/// Whether the interface refuses a datagram because of its size.
+pub(crate) fn is_over_interface(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<OverInterface>())
+}
+
+/// Whether the system says that a datagram was too large: for the interface, or for the path as somebody on it says.
+pub(crate) fn is_too_large(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let too_large = rustix::io::Errno::MSGSIZE.raw_os_error();
+    // WSAEMSGSIZE.
+    #[cfg(not(unix))]
+    let too_large = 10_040;
+    error.raw_os_error() == Some(too_large)
 }
 
 /// Whether the system has been told that nobody is at the other end.

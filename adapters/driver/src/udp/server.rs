@@ -6,9 +6,9 @@ use std::net::UdpSocket;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use steadfast::{LinkId, LinkKind};
+use steadfast::LinkId;
 
-use super::{Outbox, Route, UdpIo};
+use super::{Outbox, Route, UdpIo, is_over_interface};
 use crate::link::{Batch, TURNS};
 use crate::runtime::{Datagrams, Runtime};
 use crate::server::{IdMap, Server, Wanted};
@@ -16,7 +16,6 @@ use crate::server::{IdMap, Server, Wanted};
 /// The links of a UDP socket: one for each pair of addresses between which something has come, until the machine hangs it up.
 pub(crate) struct UdpDoors<D> {
     io: UdpIo<D>,
-    mtu: u16,
     links: HashMap<Route, LinkId>,
     routes: IdMap<LinkId, Route>,
     arrived: Vec<(Route, Bytes)>,
@@ -30,8 +29,7 @@ pub(crate) struct UdpDoors<D> {
 impl<D: Datagrams> UdpDoors<D> {
     pub(crate) fn new<R: Runtime<Datagrams = D>>(runtime: &R, socket: UdpSocket, mtu: u16) -> io::Result<UdpDoors<D>> {
         Ok(UdpDoors {
-            io: UdpIo::new(runtime.datagrams(socket)?)?,
-            mtu,
+            io: UdpIo::new(runtime.datagrams(socket)?, mtu)?,
             links: HashMap::new(),
             routes: IdMap::default(),
             arrived: Vec::new(),
@@ -58,8 +56,8 @@ impl<D: Datagrams> UdpDoors<D> {
             if io.poll_recv(cx, |route, datagram| arrived.push((route, datagram))).is_pending() {
                 return Poll::Pending;
             }
-            let UdpDoors { links, routes, arrived, mtu, .. } = self;
-            server.receive_datagrams(LinkKind::Datagram { mtu: *mtu }, arrived.drain(..), |route, new| {
+            let UdpDoors { io, links, routes, arrived, .. } = self;
+            server.receive_datagrams(io.kind(), arrived.drain(..), |route, new| {
                 let known = links.entry(route);
                 *known.or_insert_with(|| {
                     let id = new();
@@ -85,9 +83,14 @@ impl<D: Datagrams> UdpDoors<D> {
             }
             self.batch.pour(&mut self.outbox, self.io.max_joined());
             let route = self.routes.get(&id).copied();
-            // What cannot be sent to this address is lost, as any datagram may be.
-            if route.is_some_and(|route| self.io.poll_send(cx, &mut self.outbox, route).is_pending()) {
-                return Poll::Pending;
+            match route.map(|route| self.io.poll_send(cx, &mut self.outbox, route)) {
+                Some(Poll::Pending) => return Poll::Pending,
+                Some(Poll::Ready(Err(error))) if is_over_interface(&error) => {
+                    self.batch = Batch::default();
+                    self.link_down(server, id, &error.to_string());
+                }
+                // What else cannot be sent to this address is lost, as any datagram may be.
+                _ => {}
             }
             if self.batch.is_empty() {
                 self.next(server);
@@ -100,13 +103,15 @@ impl<D: Datagrams> UdpDoors<D> {
     fn next(&mut self, server: &Server) {
         match self.wanted.pop_front() {
             Some(first @ (_, Wanted { flush: true, .. })) => self.wanted.push_back(first),
-            Some((id, Wanted { hang_up: true, .. })) => {
-                if let Some(route) = self.routes.remove(&id) {
-                    self.links.remove(&route);
-                }
-                server.link_down(id, "");
-            }
+            Some((id, Wanted { hang_up: true, .. })) => self.link_down(server, id, ""),
             _ => {}
         }
+    }
+
+    fn link_down(&mut self, server: &Server, id: LinkId, why: &str) {
+        if let Some(route) = self.routes.remove(&id) {
+            self.links.remove(&route);
+        }
+        server.link_down(id, why);
     }
 }
