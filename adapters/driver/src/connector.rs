@@ -24,7 +24,7 @@ pub struct Connector<R> {
     addresses: Vec<String>,
     config: Config,
     auth: Bytes,
-    tls: TlsClient,
+    tls: Option<TlsClient>,
     mtu: u16,
     runtime: PhantomData<fn() -> R>,
 }
@@ -36,7 +36,7 @@ impl<R: Runtime> Connector<R> {
             addresses: vec![url.into()],
             config: Config::default(),
             auth: Bytes::new(),
-            tls: TlsClient::default(),
+            tls: None,
             mtu: DEFAULT_MTU,
             runtime: PhantomData,
         }
@@ -60,9 +60,9 @@ impl<R: Runtime> Connector<R> {
         self
     }
 
-    /// Whom to trust at `tls://` addresses. Default: the authorities of `webpki-roots`.
+    /// Whom to trust at `tls://` addresses, of which there has to be one then. Default: the authorities of `webpki-roots`.
     pub fn tls(mut self, tls: TlsClient) -> Connector<R> {
-        self.tls = tls;
+        self.tls = Some(tls);
         self
     }
 
@@ -85,6 +85,9 @@ impl<R: Runtime> Connector<R> {
         if let Some(url) = urls.iter().find(|url| !url.is_dialable()) {
             return Err(ConnectError::PortZero(url.clone()));
         }
+        if let Some(first) = urls.first().filter(|_| self.tls.is_some() && !urls.iter().any(Url::is_tls)) {
+            return Err(ConnectError::NoTls(first.clone()));
+        }
         if self.config.durable {
             return Err(ConnectError::Durable);
         }
@@ -94,7 +97,8 @@ impl<R: Runtime> Connector<R> {
         let mut machine = Machine::new(Arc::new(self.config), addresses, self.auth, random::seed()?, now)?;
         machine.connect(now);
         let client = Client::new(machine, clock);
-        let driver = Driver::new(client.clone(), Dialler::new(runtime.clone(), self.tls, urls, self.mtu));
+        let driver =
+            Driver::new(client.clone(), Dialler::new(runtime.clone(), self.tls.unwrap_or_default(), urls, self.mtu));
         runtime.spawn(driver);
         Ok(Socket::new(Handle::of_client(client)))
     }

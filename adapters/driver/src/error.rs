@@ -18,6 +18,9 @@ pub enum ConnectError {
     /// Port 0 stands for any free port, which only a listener can ask for.
     #[error("`{0}` cannot be connected to: port 0 is for listening only")]
     PortZero(Url),
+    /// [`Connector::tls`](crate::Connector::tls) says whom to trust, and no address is a `tls://` one: links would be plain.
+    #[error("TLS was configured, and `{0}` is not a tls:// address")]
+    NoTls(Url),
     /// The configuration cannot work, or the authentication payload is too large.
     #[error("the configuration cannot work: {0}")]
     Config(#[from] ConfigError),
@@ -54,6 +57,9 @@ pub enum BindError {
     /// A `tls://` address without certificate and key.
     #[error("`{0}` needs a certificate and its key")]
     NoCertificate(String),
+    /// A certificate for an address that is not a `tls://` one: links would be plain.
+    #[error("TLS was configured, and `{0}` is not a tls:// address")]
+    NoTls(String),
     /// The host has no address.
     #[error("cannot find the host of `{url}`: {source}")]
     Resolve {

@@ -66,7 +66,7 @@ impl<R: Runtime> ListenerBuilder<R> {
         self
     }
 
-    /// The certificate for a `tls://` address, which needs one.
+    /// The certificate for a `tls://` address, which needs one; no other address takes one.
     pub fn tls(mut self, tls: TlsServer) -> ListenerBuilder<R> {
         self.tls = Some(tls);
         self
@@ -87,8 +87,8 @@ impl<R: Runtime> ListenerBuilder<R> {
         let url: Url = self.url.parse()?;
         let tls = match (url.is_tls(), self.tls) {
             (true, None) => return Err(BindError::NoCertificate(self.url)),
-            (true, tls) => tls,
-            (false, _) => None,
+            (false, Some(_)) => return Err(BindError::NoTls(self.url)),
+            (_, tls) => tls,
         };
         if self.config.socket.durable {
             return Err(BindError::Durable);

@@ -24,6 +24,7 @@ on_every_runtime!(
     tls_carries_a_close_and_large_messages,
     a_server_cannot_send_a_tls_client_to_plain_tcp,
     wrong_addresses_and_certificates_are_named,
+    tls_for_an_address_without_tls_is_refused,
     port_0_cannot_be_connected_to,
     durable_sockets_are_for_those_who_commit,
     an_address_in_use_is_named,
@@ -277,9 +278,22 @@ async fn wrong_addresses_and_certificates_are_named<R: Runtime>() {
     let authority = Authority::default();
     let _: TlsClient = authority.trusted();
     assert!(matches!(TlsServer::from_pem(b"", b""), Err(TlsError::NoCertificate)));
-    let unreachable = connect_tls::<R>("tcp://no-such-host.invalid:1", authority.trusted());
+    let unreachable = connect_tls::<R>("tls://no-such-host.invalid:1", authority.trusted());
     let loss = loss(&unreachable).await;
-    assert!(loss.reason.reason.starts_with("cannot connect to tcp://no-such-host.invalid:1: "), "{loss:?}");
+    assert!(loss.reason.reason.starts_with("cannot connect to tls://no-such-host.invalid:1: "), "{loss:?}");
+}
+
+async fn tls_for_an_address_without_tls_is_refused<R: Runtime>() {
+    let authority = Authority::default();
+    for url in ["tcp://127.0.0.1:1", "udp://127.0.0.1:1"] {
+        let words = format!("TLS was configured, and `{url}` is not a tls:// address");
+        let error = Connector::<R>::new(url).tls(authority.trusted()).connect().unwrap_err();
+        assert_eq!(error.to_string(), words);
+        let error = Listener::<R>::builder(url).tls(authority.server("localhost")).bind().await.unwrap_err();
+        assert_eq!(error.to_string(), words);
+    }
+    let mixed = Connector::<R>::new("tcp://127.0.0.1:1").address("tls://127.0.0.1:1").tls(authority.trusted());
+    assert!(mixed.connect().is_ok(), "it is for one of the addresses");
 }
 
 async fn port_0_cannot_be_connected_to<R: Runtime>() {
