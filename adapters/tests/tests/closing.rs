@@ -26,6 +26,7 @@ on_every_runtime_and_transport!(
     a_send_that_waits_ends_when_this_side_finishes,
     a_close_with_messages_unread_waits_for_them_or_for_their_end,
     closing_the_server_takes_no_longer_than_it_may_for_a_client_that_does_not_read,
+    a_close_that_has_taken_all_its_time_reaches_every_client,
 );
 
 async fn all(socket: &Socket) -> Vec<String> {
@@ -260,4 +261,24 @@ async fn closing_the_server_takes_no_longer_than_it_may_for_a_client_that_does_n
     within::<R, _>(Duration::from_secs(3), "the close", listener.close(CloseReason::app(0, ""))).await;
     assert_eq!(server.state(), State::Closed);
     serve_at::<R>(&url).await;
+}
+
+async fn a_close_that_has_taken_all_its_time_reaches_every_client<R: Runtime>() {
+    let mut hasty = config();
+    hasty.close_timeout = Duration::from_millis(300);
+    let listener = serve_with::<R>(hasty).await;
+    let mut pairs = Vec::new();
+    for _ in 0..50 {
+        let client = connect::<R>(&listener.local_url(), config());
+        let server = accept(&listener).await;
+        client.ready().await.unwrap();
+        // What is not read keeps the client from being done.
+        server.send("never read").await.unwrap();
+        pairs.push((client, server));
+    }
+    listener.close(CloseReason::app(0, "")).await;
+    for (client, _) in &pairs {
+        // Less than the clients give the close by themselves.
+        within::<R, _>(Duration::from_secs(5), "the end", client.closed()).await;
+    }
 }

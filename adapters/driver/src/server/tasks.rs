@@ -106,7 +106,7 @@ impl<R: Runtime> Future for ServerTask<R> {
         if task.server.has_emptied() {
             // The links of a UDP socket need it to the end.
             task.entrance.take_if(|entrance| matches!(entrance, Entrance::Stream { .. }));
-            if task.server.has_ended() {
+            if task.server.has_ended(task.entrance.is_some()) {
                 return Poll::Ready(());
             }
         }
@@ -166,8 +166,12 @@ impl Server {
     }
 
     /// Whether no link is left, or the close has taken all the time it may: then the links write their last bytes after it.
-    fn has_ended(&self) -> bool {
-        let inner = lock(&self.inner);
+    /// Those of a UDP socket (`share`) cannot, and wait for nobody.
+    fn has_ended(&self, share: bool) -> bool {
+        let mut inner = lock(&self.inner);
+        if share {
+            inner.close_until = None;
+        }
         inner.doors.is_empty() || inner.close_until.is_some_and(|until| until <= inner.clock.recent())
     }
 
