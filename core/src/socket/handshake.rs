@@ -129,7 +129,6 @@ impl Socket {
         self.expires_at = None;
     }
 
-    /// The handshake of this epoch is done: what is told on every new link is told again.
     /// The handshake is done, and this side cannot live with what it said: the peer is to hear that.
     fn open_for_farewell(&mut self) {
         if let Some(link) = &mut self.link {
@@ -138,6 +137,7 @@ impl Socket {
         self.name_datagrams();
     }
 
+    /// The handshake of this epoch is done: what is told on every new link is told again.
     fn handshake_done(&mut self) {
         if let Some(link) = &mut self.link {
             link.phase = Phase::Ready;
