@@ -110,13 +110,14 @@ pub enum Congestion {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Profile {
-    /// Nothing is sent twice before it is lost. Where the path loses much, what was lost goes twice when nothing else is to be sent.
+    /// Nothing is sent twice before it is lost. Where the path loses one packet in 200 or more, what was lost goes twice when nothing else is to be sent.
     #[default]
     Bulk,
     /// What is not acknowledged yet is repeated in the spare room of the packets that follow, as often as the measured loss asks
     /// for and never when the path is congested: most losses then cost no round trip.
     Interactive {
-        /// How many bytes are repeated at most for 100 new ones: 100 are enough for a loss of 1 %, 200 for 5 %. 1 to 1,000.
+        /// How many bytes are repeated at most for 100 new ones: 100 are enough for a loss of 1 %, 200 for 5 %. 1 to 1,000. What was
+        /// lost goes twice as with [`Profile::Bulk`], which counts here and is not held back by it.
         redundancy: u32,
     },
 }

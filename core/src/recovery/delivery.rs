@@ -66,8 +66,12 @@ impl Delivery {
             delivered: self.delivered,
             delivered_at: self.delivered_at,
             first_sent: self.first_sent,
-            app_limited: self.delivered < self.app_limited_until,
+            app_limited: self.is_app_limited(),
         }
+    }
+
+    pub(super) fn is_app_limited(&self) -> bool {
+        self.delivered < self.app_limited_until
     }
 
     pub(super) fn on_app_limited(&mut self, in_flight: u64) {

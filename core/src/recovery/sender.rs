@@ -200,6 +200,12 @@ impl<T, C: Controller> Recovery<T, C> {
         self.pacer.on_nothing_kept();
     }
 
+    /// Whether what is in flight left while the application had nothing more to send.
+    #[cfg(test)]
+    pub(crate) fn is_app_limited(&self) -> bool {
+        self.delivery.is_app_limited()
+    }
+
     /// The packet [`next_number`](Self::next_number) left; it asks for an acknowledgement, [soon](Self::asks_ack) or not. `bytes` are those that it takes on the wire.
     pub(crate) fn on_sent(&mut self, now: Time, bytes: u64, asks_soon: bool, carried: T) {
         let departure = self.delivery.depart(now, self.in_flight == 0);

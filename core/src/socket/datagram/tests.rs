@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::carried::LaneBytes;
 use crate::config::Config;
 use crate::ids::{LaneId, LinkId, LinkKind};
 use crate::link::LinkAction;
@@ -246,4 +247,16 @@ fn a_hello_that_was_repeated_measures_no_round_trip() {
         let datagram = pair.client.link.as_ref().unwrap().datagram.as_ref().unwrap();
         assert_eq!(datagram.recovery.rtt().smoothed() == Duration::from_secs(1), !repeated);
     }
+}
+
+#[test]
+fn who_has_only_copies_left_that_are_of_no_use_has_nothing_to_send() {
+    let mut pair = Pair::new();
+    pair.client.send(pair.now, LaneId::MAIN, "under way".into()).unwrap();
+    let link = pair.client.link.as_mut().unwrap().datagram.as_mut().unwrap();
+    // Of a lane that is over.
+    link.outstanding.copy_later(LaneBytes { lane: 2, range: 0..1 });
+    assert!(pair.client.poll_transmit(pair.now, LINK).is_some());
+    assert!(pair.client.poll_transmit(pair.now, LINK).is_none());
+    assert!(pair.client.link.as_ref().unwrap().datagram.as_ref().unwrap().recovery.is_app_limited());
 }

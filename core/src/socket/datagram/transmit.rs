@@ -93,6 +93,7 @@ impl Socket {
         if bytes.len() == head {
             bytes.clear();
             arena.give(bytes);
+            self.note_idle();
             let link = self.link.as_ref()?;
             if self.has_datagram_output(link, link.datagram.as_deref()?) {
                 let path = self.link.as_mut()?.datagram.as_mut()?.path.as_mut();
@@ -118,6 +119,12 @@ impl Socket {
         datagram.on_said(bytes.len());
         let sent = bytes.split().freeze();
         arena.give(bytes);
+        self.note_idle();
+        Some(sent.into())
+    }
+
+    /// What the path delivers from now on says little about it, if nothing is left to send.
+    fn note_idle(&mut self) {
         let idle = self.link.as_ref().is_some_and(|link| {
             link.datagram.as_ref().is_some_and(|datagram| !self.has_datagram_content(link, datagram))
         });
@@ -126,7 +133,6 @@ impl Socket {
                 datagram.recovery.on_app_limited();
             }
         }
-        Some(sent.into())
     }
 
     /// An ACK, when it says something new.
@@ -173,10 +179,10 @@ impl Socket {
             }
             let sent = self.lanes.with_send(lane, |send| send.send_again(range.clone(), room, packet));
             // Of a lane that is over, or of what was consumed meanwhile, nothing is of interest.
-            let end = sent.flatten().map_or(range.end, |sent| sent.end);
+            let end = sent.clone().flatten().map_or(range.end, |sent| sent.end);
             datagram.outstanding.take_lost(lane, range.start..end);
-            if last && datagram.recovery.loss_millionths() >= LOSSY {
-                datagram.outstanding.copy_later(LaneBytes { lane, range: range.start..end });
+            if let Some(range) = sent.flatten().filter(|_| last && datagram.recovery.loss_millionths() >= LOSSY) {
+                datagram.outstanding.copy_later(LaneBytes { lane, range });
             }
         }
     }
