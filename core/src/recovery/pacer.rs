@@ -157,4 +157,19 @@ mod tests {
             assert_eq!(sent, packets, "{late} ms late, kept back: {keeps}");
         }
     }
+
+    #[test]
+    fn what_nothing_was_kept_back_for_is_not_made_up_for_either() {
+        let rate = 10_000_000;
+        let mut pacer = Pacer::new(Time::ZERO, MTU);
+        pacer.on_sent(Time::ZERO, 4 * MTU, rate, true);
+        pacer.on_nothing_kept();
+        let now = Time::from_millis(1000);
+        let mut sent = 0;
+        while pacer.next(now, rate) == now {
+            pacer.on_sent(now, MTU, rate, false);
+            sent += 1;
+        }
+        assert_eq!(sent, 7);
+    }
 }
