@@ -93,6 +93,16 @@ mod tests {
         packets
     }
 
+    /// Sends all full packets that may leave now, and says how many.
+    fn burst(pacer: &mut Pacer, now: Time, rate: u64, has_room: bool) -> u64 {
+        let mut packets = 0;
+        while pacer.next(now, rate) == now {
+            pacer.on_sent(now, MTU, rate, has_room);
+            packets += 1;
+        }
+        packets
+    }
+
     #[test]
     fn a_few_packets_leave_at_once_and_the_others_at_the_rate() {
         let mut pacer = Pacer::new(Time::ZERO, MTU);
@@ -117,12 +127,7 @@ mod tests {
         let rate = 100_000 * MTU;
         pacer.on_sent(Time::ZERO, MTU, rate, false);
         let now = Time::from_millis(1000);
-        let mut packets = 0;
-        while pacer.next(now, rate) == now {
-            pacer.on_sent(now, MTU, rate, false);
-            packets += 1;
-        }
-        assert_eq!(packets, 100);
+        assert_eq!(burst(&mut pacer, now, rate, false), 100);
     }
 
     proptest! {
@@ -145,15 +150,8 @@ mod tests {
         for (keeps, late, packets) in [(true, 5, 35), (true, 10, 71), (true, 1000, 71), (false, 5, 7), (false, 1000, 7)]
         {
             let mut pacer = Pacer::new(Time::ZERO, MTU);
-            while pacer.next(Time::ZERO, rate) == Time::ZERO {
-                pacer.on_sent(Time::ZERO, MTU, rate, keeps);
-            }
-            let now = Time::from_millis(late);
-            let mut sent = 0;
-            while pacer.next(now, rate) == now {
-                pacer.on_sent(now, MTU, rate, keeps);
-                sent += 1;
-            }
+            burst(&mut pacer, Time::ZERO, rate, keeps);
+            let sent = burst(&mut pacer, Time::from_millis(late), rate, keeps);
             assert_eq!(sent, packets, "{late} ms late, kept back: {keeps}");
         }
     }
@@ -165,11 +163,6 @@ mod tests {
         pacer.on_sent(Time::ZERO, 4 * MTU, rate, true);
         pacer.on_nothing_kept();
         let now = Time::from_millis(1000);
-        let mut sent = 0;
-        while pacer.next(now, rate) == now {
-            pacer.on_sent(now, MTU, rate, false);
-            sent += 1;
-        }
-        assert_eq!(sent, 7);
+        assert_eq!(burst(&mut pacer, now, rate, false), 7);
     }
 }

@@ -220,15 +220,17 @@ impl RateBased {
             let least = percent(self.carried_in(round_trip), LEAST_BOUND) + self.allowance();
             self.bound = percent(self.round.in_flight.min(self.bound), AFTER_OVERFLOW).max(least);
         }
-        // A queue that overflows is full, whoever had nothing to send meanwhile.
-        if self.mode == Mode::Startup && overflow && self.round.in_flight > percent(self.product(), OVERFLOW_WINDOW) {
-            self.full_rounds = FULL_ROUNDS;
+        if self.mode == Mode::Startup {
+            // A queue that overflows is full. Where the application limits, it was one only if far more was in flight than what is known of the path.
+            let known = !self.round.app_limited || self.round.in_flight > percent(self.product(), OVERFLOW_WINDOW);
+            if overflow && known {
+                self.full_rounds = FULL_ROUNDS;
+            } else if !self.round.app_limited {
+                self.judge_growth();
+            }
         }
         // What the application limits says nothing of the path: then what was known stands.
         if !self.round.app_limited {
-            if self.mode == Mode::Startup {
-                self.judge_growth(overflow);
-            }
             self.rates.rotate_right(1);
             self.rates[0] = 0;
             self.aggregation.end_round();
@@ -249,11 +251,9 @@ impl RateBased {
         round_trip > self.min_rtt + self.min_rtt / 8 + GRANULARITY
     }
 
-    fn judge_growth(&mut self, overflow: bool) {
+    fn judge_growth(&mut self) {
         let queued = self.is_queued(self.round.min_rtt);
-        if overflow {
-            self.full_rounds = FULL_ROUNDS;
-        } else if self.rate >= percent(self.full_rate, GROWTH) {
+        if self.rate >= percent(self.full_rate, GROWTH) {
             self.full_rate = self.rate;
             self.full_rounds = 0;
         } else {

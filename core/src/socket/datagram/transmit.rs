@@ -168,7 +168,7 @@ impl Socket {
 
     /// Bytes that were lost, as they stand in their lanes.
     fn write_lost(&mut self, packet: &mut DatagramBuilder) {
-        let last = !(self.lanes.has_data() && self.may_send_data());
+        let last = !self.lanes.has_data();
         loop {
             let Some(datagram) = self.link.as_mut().and_then(|link| link.datagram.as_mut()) else { return };
             let Some(LaneBytes { lane, range }) = datagram.outstanding.first_lost() else { return };
@@ -177,11 +177,11 @@ impl Socket {
             if room < PIECE {
                 return;
             }
-            let sent = self.lanes.with_send(lane, |send| send.send_again(range.clone(), room, packet));
+            let sent = self.lanes.with_send(lane, |send| send.send_again(range.clone(), room, packet)).flatten();
             // Of a lane that is over, or of what was consumed meanwhile, nothing is of interest.
-            let end = sent.clone().flatten().map_or(range.end, |sent| sent.end);
+            let end = sent.as_ref().map_or(range.end, |sent| sent.end);
             datagram.outstanding.take_lost(lane, range.start..end);
-            if let Some(range) = sent.flatten().filter(|_| last && datagram.recovery.loss_millionths() >= LOSSY) {
+            if let Some(range) = sent.filter(|_| last && datagram.recovery.loss_millionths() >= LOSSY) {
                 datagram.outstanding.copy_later(LaneBytes { lane, range });
             }
         }
@@ -198,14 +198,21 @@ impl Socket {
         if self.lanes.has_data() || datagram.recovery.is_congested(datagram.local(now)) {
             return datagram.outstanding.drop_copies();
         }
-        packet.repeats(true);
         while packet.room() >= PIECE {
-            let Some(copy) = datagram.outstanding.take_copy() else { break };
-            for LaneBytes { lane, range } in datagram.outstanding.unacknowledged(&copy) {
-                packet.lane(lane);
-                let room = packet.room();
-                self.lanes.with_send(lane, |send| send.send_again(range, room, packet));
-            }
+            let Some(datagram) = self.link.as_mut().and_then(|link| link.datagram.as_mut()) else { return };
+            let Some(copy) = datagram.outstanding.take_copy() else { return };
+            let missing = datagram.outstanding.unacknowledged(&copy);
+            self.repeat(missing, packet);
+        }
+    }
+
+    /// Bytes that another packet carries, too, as many as fit.
+    fn repeat(&mut self, bytes: Vec<LaneBytes>, packet: &mut DatagramBuilder) {
+        packet.repeats(true);
+        for LaneBytes { lane, range } in bytes {
+            packet.lane(lane);
+            let room = packet.room();
+            self.lanes.with_send(lane, |send| send.send_again(range, room, packet));
         }
         packet.repeats(false);
     }
@@ -267,18 +274,11 @@ impl Socket {
 
     /// A probe has to ask for an acknowledgement: with the newest bytes that have none, or with a PING.
     fn write_probe(&mut self, packet: &mut DatagramBuilder) {
-        let Some(link) = &mut self.link else { return };
-        let Some(datagram) = &mut link.datagram else { return };
+        let Some(datagram) = self.link.as_ref().and_then(|link| link.datagram.as_ref()) else { return };
         let newest = datagram.recovery.unacknowledged().rev().flat_map(|carried| carried.wanted()).next();
-        if let Some(gaps) = newest.map(|bytes| datagram.outstanding.unacknowledged(bytes)) {
-            packet.repeats(true);
-            for LaneBytes { lane, range } in gaps {
-                packet.lane(lane);
-                let room = packet.room();
-                self.lanes.with_send(lane, |send| send.send_again(range, room, packet));
-            }
-            packet.repeats(false);
-        }
+        let missing = newest.map(|bytes| datagram.outstanding.unacknowledged(bytes));
+        self.repeat(missing.unwrap_or_default(), packet);
+        let Some(link) = &mut self.link else { return };
         if !packet.elicits {
             packet.frame(&Frame::Ping(link.heartbeat.ping(self.now)));
         }
