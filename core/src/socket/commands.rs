@@ -68,9 +68,11 @@ impl Socket {
         Ok(())
     }
 
-    /// Until something else happens, what was checked for this message holds for the next ones.
+    /// Until something else happens, what was checked for this message holds for the next ones. Where time alone lets
+    /// output leave, that there was none does not hold.
     fn start_run(&mut self, lane: LaneId, number: u64) {
-        if self.drain.is_none() {
+        let holds = self.link.as_ref().is_none_or(|link| link.flush_told || link.datagram.is_none());
+        if self.drain.is_none() && holds {
             let (bytes, messages) = self.lanes.buffered();
             self.run = Some(SendRun {
                 lane,

@@ -188,6 +188,26 @@ fn a_snapshot_on_another_clock_goes_on_alike() {
     assert_eq!(postcard::from_bytes::<crate::socket::Snapshot>(&bytes).unwrap(), pair.client.snapshot(now));
 }
 
+/// Time alone lets what is paced leave, and whoever sends when it has come needs no timer's help.
+#[test]
+fn what_was_sent_while_the_pacer_kept_all_back_is_flushed_with_what_is_sent_later() {
+    let mut pair = Pair::new();
+    let send = |socket: &mut Socket, now| socket.send(now, LaneId::MAIN, Message::new(vec![1; 500])).unwrap();
+    (0..10).for_each(|_| send(&mut pair.client, pair.now));
+    while pair.client.poll_transmit(pair.now, LINK).is_some() {}
+    while pair.client.poll_link_action().is_some() {}
+    while pair.client.poll_event().is_some() {}
+    send(&mut pair.client, pair.now);
+    assert_eq!(pair.client.poll_link_action(), None);
+    let later = pair.client.poll_timeout().unwrap().at;
+    assert!(later > pair.now);
+    let mut copy = Socket::restore(pair.client.snapshot(pair.now), Arc::new(Config::default()), pair.now);
+    for socket in [&mut pair.client, &mut copy] {
+        send(socket, later);
+        assert_eq!(socket.poll_link_action(), Some(LinkAction::Flush(LINK)));
+    }
+}
+
 #[test]
 fn a_message_in_one_datagram_is_not_kept_with_its_buffer_when_that_is_much_larger() {
     let mut pair = Pair::new();
