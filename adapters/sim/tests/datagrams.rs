@@ -267,6 +267,31 @@ fn heartbeats_are_sent_when_idle_alone_and_silence_ends_the_link_on_both_sides_i
     }
 }
 
+/// Nobody tells a client that its address has changed on the way; what it goes on writing must not keep it from noticing.
+#[test]
+fn however_often_a_client_writes_it_notices_soon_that_it_is_not_heard_any_more() {
+    for (seed, interval) in [5, 20, 50, 100, 200, 300, 600, 1000, 1500].into_iter().enumerate() {
+        for answers in [false, true] {
+            let mut scene = Scene::pair(seed as u64);
+            let (interval, from) = (interval * MILLISECOND, scene.world.now());
+            // The server may be heard on as before, where it writes without a pause.
+            scene.silence(Side::Server, 60 * SECOND);
+            if !answers {
+                scene.silence(Side::Client, 60 * SECOND);
+            }
+            while scene.world.state(scene.client) == State::Ready {
+                scene.world.send(scene.client, "up").unwrap();
+                scene.world.send(scene.server, "down").unwrap();
+                scene.run_for(interval);
+                scene.world.texts(scene.client);
+                let time = scene.world.now().since(from);
+                let most = if answers { 7 * SECOND } else { 4 * SECOND };
+                assert!(time <= most, "written every {interval:?}, answered: {answers}: {time:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_client_from_another_address_takes_over_and_its_former_one_is_not_heard() {
     for seed in 0..10 {

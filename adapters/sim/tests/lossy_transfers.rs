@@ -58,6 +58,28 @@ fn what_is_lost_twice_is_rare() {
     }
 }
 
+/// 5 MB, which take half a second where none is late: without a queue a path may hold far more than its smallest round trip says, and what is late
+/// for longer than a round trip is no more lost than what comes at once.
+#[test]
+fn packets_that_are_late_by_more_than_a_round_trip_keep_no_path_empty() {
+    for (rtt, reorder_delay, most) in [(50.0, 100.0, 3.5), (50.0, 200.0, 12.0), (10.0, 25.0, 1.5), (0.0, 25.0, 2.0)] {
+        for seed in 1..=4 {
+            let late = Scenario {
+                link: Link::Datagram,
+                messages: 5_000,
+                rtt,
+                queue: Some(625_000),
+                reorder: 1.0,
+                reorder_delay,
+                seed,
+                ..Scenario::default()
+            };
+            let seconds = run(&late).seconds;
+            assert!(seconds <= most, "{seconds} s, seed {seed}, up to {reorder_delay} ms late over {rtt} ms");
+        }
+    }
+}
+
 /// The first packets may be more than a slow path carries in seconds; what follows is not.
 #[test]
 fn a_slow_path_is_not_flooded() {

@@ -45,6 +45,7 @@ pub(crate) struct AckSample {
     pub(crate) rate: Option<RateSample>,
     /// The round trip of the largest packet, if this is the first ACK of it.
     pub(crate) rtt: Option<Duration>,
+    /// What a round trip takes without a queue: the smallest there was, and what packets are late in the mean.
     pub(crate) min_rtt: Duration,
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct UnsentAcked(pub(crate) u64);
 /// The sender's side of one link: packets of which each carried a `T`.
 ///
 /// Memory: at most 32,768 packets and the probes beyond them, and no more than twice what the congestion window has room for, as lost packets
-/// are remembered for three round trips.
+/// are remembered for three round trips; more where many are late.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Recovery<T, C = Congestion> {
     packets: SentPackets<T>,
@@ -208,7 +208,8 @@ impl<T, C: Controller> Recovery<T, C> {
 
     /// The packet [`next_number`](Self::next_number) left; it asks for an acknowledgement, [soon](Self::asks_ack) or not. `bytes` are those that it takes on the wire.
     pub(crate) fn on_sent(&mut self, now: Time, bytes: u64, asks_soon: bool, carried: T) {
-        let departure = self.delivery.depart(now, self.in_flight == 0);
+        let first = self.in_flight == 0;
+        let departure = self.delivery.depart(now, first);
         self.in_flight += bytes;
         self.in_flight_packets += 1;
         self.packets.push(SentPacket {
@@ -221,7 +222,7 @@ impl<T, C: Controller> Recovery<T, C> {
             carried,
         });
         self.next_number += 1;
-        self.probe_timer.on_sent(now, asks_soon);
+        self.probe_timer.on_sent(now, first, asks_soon);
         if let Some(rate) = self.congestion.pacing_rate() {
             let has_room = self.in_flight < self.congestion.window();
             self.pacer.on_sent(now, bytes, rate, has_room);
@@ -262,9 +263,8 @@ impl<T, C: Controller> Recovery<T, C> {
         while let Some(range) = self.acked.first_new(&mut ranges) {
             self.acked.insert(range, |fresh| {
                 for packet in self.packets.range_mut(fresh) {
-                    if overtaken.contains(&packet.number) {
-                        self.reordering.on_late(now, now.since(packet.sent).saturating_sub(self.newest_rtt));
-                    }
+                    let late = || now.since(packet.sent).saturating_sub(self.newest_rtt);
+                    self.reordering.on_acked(now, overtaken.contains(&packet.number).then(late));
                     if newest.is_none_or(|(number, ..)| number < packet.number) {
                         newest = Some((packet.number, packet.sent, packet.departure));
                     }
@@ -292,7 +292,7 @@ impl<T, C: Controller> Recovery<T, C> {
             self.detect_losses(now, &mut fate);
             return Ok(());
         };
-        self.probe_timer.on_ack();
+        self.probe_timer.on_ack(now);
         let mut rtt = None;
         if number >= overtaken.end {
             // The peer's delay and a sample are those of the highest number, which may be of a packet that did not ask.
@@ -314,7 +314,7 @@ impl<T, C: Controller> Recovery<T, C> {
             delivered: self.delivery.delivered(),
             rate,
             rtt,
-            min_rtt: self.rtt.min(),
+            min_rtt: self.rtt.min() + self.reordering.mean(),
         });
         if self.in_flight >= self.congestion.window() {
             self.pacer.on_nothing_kept();
@@ -401,7 +401,8 @@ impl<T, C: Controller> Recovery<T, C> {
 
     /// Forgets packets of which nothing more can be learnt.
     fn forget(&mut self, now: Time) {
-        let remembered = if self.packets.len() < MAX_TRACKED { 3 * self.rtt.smoothed() } else { Duration::ZERO };
+        let longest = self.reordering.longest(self.rtt.smoothed());
+        let remembered = if self.packets.len() < MAX_TRACKED { 3 * longest } else { Duration::ZERO };
         self.packets.forget(now - remembered);
         self.acked.raise_floor(self.packets.first().unwrap_or(self.next_number));
     }

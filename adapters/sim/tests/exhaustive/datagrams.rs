@@ -29,24 +29,24 @@ fn has_survived(_: &Scene, moment: &Moment) -> bool {
 #[test]
 fn three_messages_two_losses_and_a_copy() {
     let bounds = Bounds { messages: [2, 1], losses: 2, copies: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(10_833);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(11_271);
 }
 
 #[test]
 fn three_messages_two_losses_and_one_that_is_overtaken() {
     let bounds = Bounds { messages: [2, 1], losses: 2, overtakings: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(12_696);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(13_174);
 }
 
 #[test]
 fn three_messages_two_losses_and_a_cut() {
     let bounds = Bounds { messages: [2, 1], losses: 2, cuts: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(19_145);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(19_527);
 }
 
 #[test]
 fn everything_at_once() {
-    let (losses, states) = if std::env::var_os(THOROUGH).is_some() { (1, 181_760) } else { (0, 10_394) };
+    let (losses, states) = if std::env::var_os(THOROUGH).is_some() { (1, 181_760) } else { (0, 10_584) };
     let bounds = Bounds { messages: [1, 0], losses, copies: 1, overtakings: 1, cuts: 1, ..Bounds::default() };
     Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(states);
 }
@@ -57,13 +57,13 @@ fn messages_that_fill_the_window() {
     let bounds = Bounds { messages: [3, 0], losses: 2, overtakings: 1, ..Bounds::default() };
     let mut scene = Scene::over_datagrams(bounds);
     scene.padding = 1000;
-    scene.meets("a repair", has_survived).search(12_838);
+    scene.meets("a repair", has_survived).search(12_938);
 }
 
 #[test]
 fn applications_that_are_late() {
     let bounds = Bounds { messages: [2, 1], losses: 1, pauses: 3, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(7638);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(7695);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_link_that_one_side_has_left() {
 #[test]
 fn a_path_that_fails_without_a_word() {
     let bounds = Bounds { messages: [1, 1], losses: 1, stalls: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(1871);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(1894);
 }
 
 #[test]
@@ -87,20 +87,20 @@ fn opens_that_are_lost_and_doubled() {
 #[test]
 fn opens_that_are_lost_again() {
     let bounds = Bounds { messages: [1, 1], losses: 2, ..Bounds::default() };
-    Scene::over_datagrams(bounds).with_open().meets("a repair", has_survived).search(1283);
+    Scene::over_datagrams(bounds).with_open().meets("a repair", has_survived).search(1334);
 }
 
 #[test]
 fn closes_by_both_sides_and_a_loss() {
     let bounds = Bounds { messages: [1, 1], losses: 1, closes: [1, 1], ..Bounds::default() };
     let scene = Scene::over_datagrams(bounds).meets("a close amid data", closes_amid_data);
-    scene.meets("an end", has_ended_cleanly).search(44_380);
+    scene.meets("an end", has_ended_cleanly).search(44_612);
 }
 
 #[test]
 fn a_close_and_two_losses() {
     let bounds = Bounds { messages: [1, 1], losses: 2, closes: [0, 1], ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("an end", has_ended_cleanly).search(23_131);
+    Scene::over_datagrams(bounds).meets("an end", has_ended_cleanly).search(24_341);
 }
 
 /// What a state's hash leaves out, and that its times count from now, loses nothing.

@@ -140,7 +140,7 @@ impl Socket {
     /// on the way, and only a HELLO moves it.
     fn check_path(&mut self) {
         if self.path_deadline().is_some_and(|at| at <= self.now) {
-            let text = "probes were not answered, and nothing else was heard meanwhile";
+            let text = "probe after probe was not answered";
             self.drop_link(CloseReason::protocol(ProtocolCode::Silence, text), true);
         }
     }
