@@ -259,6 +259,10 @@ fn a_rejection_with_a_time_to_retry_is_followed() {
     world.admit(server, Admission::Accept);
     world.run_for(5 * SECOND);
     assert_eq!(world.dials().len(), 1, "not before its time");
+    let events = world.events(client);
+    let told =
+        events.iter().find_map(|event| if let Event::LinkLost(loss) = event { loss.retry_in_micros } else { None });
+    assert!((7_000_000..8_000_000).contains(&told.expect("another attempt")), "{told:?}");
     world.wait_for_peer(client, 12 * SECOND);
 }
 

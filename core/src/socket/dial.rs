@@ -131,6 +131,11 @@ impl Socket {
 
     /// The attempt or the link is over: tells why, and plans the next attempt. `hang_up`: it is this side that ends it.
     pub(super) fn drop_link(&mut self, reason: CloseReason, hang_up: bool) {
+        self.drop_link_for(reason, hang_up, Duration::ZERO);
+    }
+
+    /// The same; the next attempt is not made before `least` has passed.
+    pub(super) fn drop_link_for(&mut self, reason: CloseReason, hang_up: bool, least: Duration) {
         let was_ready = match self.state {
             State::Ready => true,
             State::Connecting => false,
@@ -146,7 +151,7 @@ impl Socket {
                 dialer.redial.failed()
             }
             if plan && dialer.wanted {
-                retry_in = Some(dialer.redial.pause(&self.config, &mut dialer.rng));
+                retry_in = Some(dialer.redial.pause(&self.config, &mut dialer.rng).max(least));
             }
         }
         self.plan_attempt(reason, retry_in);

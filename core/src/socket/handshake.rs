@@ -310,22 +310,13 @@ impl Socket {
                 }
             }
             ProtocolCode::TryLater | ProtocolCode::ServerFull | ProtocolCode::GoingAway => {
-                self.drop_link(reason, true);
-                self.wait_at_least(reject.retry_after_ms);
+                self.drop_link_for(reason, true, Duration::from_millis(reject.retry_after_ms.unwrap_or(0)));
             }
             ProtocolCode::Rejected | ProtocolCode::NoDecision if !resuming && reject.retry_after_ms.is_some() => {
-                self.drop_link(reason, true);
-                self.wait_at_least(reject.retry_after_ms);
+                self.drop_link_for(reason, true, Duration::from_millis(reject.retry_after_ms.unwrap_or(0)));
             }
             _ if resuming => self.drop_link(reason, true),
             _ => self.end_by_peer(reason),
-        }
-    }
-
-    fn wait_at_least(&mut self, millis: Option<u64>) {
-        let earliest = self.now + Duration::from_millis(millis.unwrap_or(0));
-        if let Some(at) = self.dialer.as_mut().and_then(|dialer| dialer.redial_at.as_mut()) {
-            *at = (*at).max(earliest);
         }
     }
 }

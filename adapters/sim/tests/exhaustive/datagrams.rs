@@ -46,7 +46,7 @@ fn three_messages_two_losses_and_a_cut() {
 
 #[test]
 fn everything_at_once() {
-    let (losses, states) = if std::env::var_os(THOROUGH).is_some() { (1, 181_760) } else { (0, 10_584) };
+    let (losses, states) = if std::env::var_os(THOROUGH).is_some() { (1, 189_751) } else { (0, 10_584) };
     let bounds = Bounds { messages: [1, 0], losses, copies: 1, overtakings: 1, cuts: 1, ..Bounds::default() };
     Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(states);
 }
