@@ -46,8 +46,9 @@ pub struct Scenario {
     pub rtt: f64,
     /// Megabits (10⁶ bits) a second. Default 100.
     pub rate: f64,
-    /// Bytes that wait in front of the line in each direction. What comes then is lost if it is a datagram; a stream's
-    /// writer waits. Default: as many as the line carries in one round trip.
+    /// Bytes that wait in front of the line in each direction, and of a stream up to one segment (1,448 bytes) more. What
+    /// comes then is lost if it is a datagram; a stream's writer keeps it, and loses it when the link is cut. Default: as
+    /// many as the line carries in one round trip.
     pub queue: Option<usize>,
     /// The largest datagram in bytes, without its headers. Default 1,400.
     pub mtu: Option<u16>,
