@@ -166,6 +166,8 @@ fn what_cannot_be_is_said() {
         ("loss", Scenario { loss: 0.1, ..good.clone() }),
         ("burst-loss", Scenario { burst_loss: 0.1, ..good.clone() }),
         ("reorder", Scenario { reorder: 0.1, ..good.clone() }),
+        ("reorder-delay", Scenario { reorder_delay: Some(5.0), ..good.clone() }),
+        ("reorder-delay", Scenario { reorder_delay: Some(5.0), link: Link::Datagram, ..good.clone() }),
         ("duplicate", Scenario { duplicate: 0.1, ..good.clone() }),
         ("corrupt", Scenario { corrupt: 0.1, ..good.clone() }),
         ("corrupt", Scenario { corrupt: 1.1, link: Link::Datagram, ..good.clone() }),

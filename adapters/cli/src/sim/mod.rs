@@ -59,7 +59,7 @@ fn describe(scenario: &Scenario) -> String {
     for (name, share) in [
         ("loss", scenario.loss),
         ("burst loss", scenario.burst_loss),
-        (&format!("held back for up to {} ms", scenario.reorder_delay), scenario.reorder),
+        (&format!("held back for up to {} ms", scenario.reorder_delay()), scenario.reorder),
         ("doubled", scenario.duplicate),
         ("corrupted", scenario.corrupt),
     ] {

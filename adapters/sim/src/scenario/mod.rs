@@ -47,7 +47,8 @@ pub struct Scenario {
     /// Megabits (10⁶ bits) a second. Default 100.
     pub rate: f64,
     /// Bytes that wait in front of the line in each direction, and of a stream up to one segment (1,448 bytes) more. What
-    /// comes then is lost if it is a datagram; a stream's writer keeps it, and loses it when the link is cut. Default: as
+    /// comes then is lost if it is a datagram; a stream's writer keeps it, and loses it when the link is cut. As long as it
+    /// is not, a stream is as fast with a short queue as with a long one: what is not in it waits before it. Default: as
     /// many as the line carries in one round trip.
     pub queue: Option<usize>,
     /// The largest datagram in bytes, without its headers. Default 1,400.
@@ -59,8 +60,8 @@ pub struct Scenario {
     pub burst_loss: f64,
     /// The share of datagrams that are held back for a time within nothing and `reorder_delay`. Default 0.
     pub reorder: f64,
-    /// Milliseconds. Default 5.
-    pub reorder_delay: f64,
+    /// Milliseconds, for `reorder`. Default 5.
+    pub reorder_delay: Option<f64>,
     /// The share of datagrams that arrive twice. Default 0.
     pub duplicate: f64,
     /// The share of datagrams of which some bytes are changed. Default 0.
@@ -133,7 +134,7 @@ impl Default for Scenario {
             loss: 0.0,
             burst_loss: 0.0,
             reorder: 0.0,
-            reorder_delay: 5.0,
+            reorder_delay: None,
             duplicate: 0.0,
             corrupt: 0.0,
             cut_every: None,
@@ -165,12 +166,19 @@ impl Scenario {
         self.ends_in_time()?;
         within("rtt", self.rtt, 0.0, 60_000.0)?;
         within("rate", self.rate, 0.001, 1e6)?;
-        within("reorder-delay", self.reorder_delay, 0.0, 60_000.0)?;
+        within("reorder-delay", self.reorder_delay(), 0.0, 60_000.0)?;
         within("mtu", f64::from(self.mtu()), 1_200.0, f64::from(u16::MAX))?;
         self.cut_every.map_or(Ok(()), |every| within("cut-every", every, 1.0, 1e9))?;
         if self.mtu.is_some() && self.link == Link::Stream {
             let problem = "is for datagram links: a stream's transport cuts it into packets as it must".into();
             return Err(ScenarioError { what: "mtu", problem });
+        }
+        if self.reorder_delay.is_some() && (self.reorder == 0.0 || self.link == Link::Stream) {
+            let problem = match self.link {
+                Link::Stream => "is for datagram links: a stream link is ordered until it is cut",
+                Link::Datagram => "is for datagrams that are held back, and without a share to reorder none is",
+            };
+            return Err(ScenarioError { what: "reorder-delay", problem: problem.into() });
         }
         Ok(self.path().check(self.carriage())?)
     }
@@ -195,7 +203,7 @@ impl Scenario {
             mtu: (self.link == Link::Datagram).then(|| self.mtu().into()),
             loss: self.loss,
             burst_loss: self.burst_loss,
-            reorder: (self.reorder, millis(self.reorder_delay)),
+            reorder: (self.reorder, millis(self.reorder_delay())),
             duplicate: self.duplicate,
             corrupt: self.corrupt,
             ..self.calm_path()
@@ -218,6 +226,11 @@ impl Scenario {
 
     fn mtu(&self) -> u16 {
         self.mtu.unwrap_or(MTU)
+    }
+
+    /// The longest time for which a datagram is held back, in milliseconds.
+    pub fn reorder_delay(&self) -> f64 {
+        self.reorder_delay.unwrap_or(5.0)
     }
 
     /// What the core is told of the link.
