@@ -174,6 +174,14 @@ fn a_scenario_that_gets_nowhere_says_why_and_is_still_drawn() {
 }
 
 #[test]
+fn a_session_that_expires_ends_with_exit_code_3() {
+    let ended = Tool::run(&["sim", "--messages", "3000", "--size", "1", "--cut-every", "1", "--json"], b"");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let [line] = &ended.stderr[..] else { panic!("one line: {ended:?}") };
+    assert!(line.contains("the session expired") && line.contains("unconfirmed"), "{line}");
+}
+
+#[test]
 fn what_a_queue_holds_matters_where_links_are_cut() {
     let args = ["--messages", "3000", "--rtt", "0", "--rate", "0.1", "--cut-every", "100", "--queue"];
     let slowest = |queue| sim(&[&args[..], &[queue]].concat())["p999_ms"].as_f64();

@@ -39,7 +39,7 @@ pub enum Problem {
     NotReady(Option<String>),
     /// Nothing was delivered for two minutes.
     Stuck,
-    /// The session was lost: why, and how many messages were unconfirmed.
+    /// The session was lost, or expired on one side: why, and how many messages were unconfirmed.
     SessionLost(String, usize),
     /// A socket has closed.
     Closed(String),
