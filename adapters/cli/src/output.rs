@@ -13,21 +13,22 @@ use crate::failure::{Failure, one_line};
 /// Standard output.
 #[derive(Clone)]
 pub(crate) struct Output {
-    queue: mpsc::Sender<(Vec<u8>, oneshot::Sender<()>)>,
+    queue: mpsc::Sender<Job>,
 }
+
+/// What is to be written, and who waits for it.
+type Job = (Vec<u8>, oneshot::Sender<io::Result<()>>);
 
 impl Output {
     pub(crate) fn new() -> io::Result<Output> {
-        let (queue, mut jobs) = mpsc::channel::<(Vec<u8>, oneshot::Sender<()>)>(1);
+        let (queue, mut jobs) = mpsc::channel::<Job>(1);
         // The thread is not joined: a write that nobody reads must not keep the process.
         std::thread::Builder::new().name("stdout".into()).spawn(move || {
             while let Some((bytes, done)) = jobs.blocking_recv() {
                 let mut stdout = io::stdout().lock();
-                if stdout.write_all(&bytes).and_then(|()| stdout.flush()).is_err() {
-                    return;
-                }
+                let written = stdout.write_all(&bytes).and_then(|()| stdout.flush());
                 // Whoever asked may have been dropped meanwhile.
-                let _ = done.send(());
+                let _ = done.send(written);
             }
         })?;
         Ok(Output { queue })
@@ -36,12 +37,18 @@ impl Output {
     /// Writes and flushes.
     ///
     /// # Errors
-    /// When standard output takes nothing any more.
+    /// When standard output does not take it.
     pub(crate) async fn write(&self, bytes: Vec<u8>) -> Result<(), Failure> {
         let (done, written) = oneshot::channel();
-        let closed = || Failure::new("standard output is closed");
-        self.queue.send((bytes, done)).await.map_err(|_| closed())?;
-        written.await.map_err(|_| closed())
+        // Where the thread is gone, `done` is as well.
+        let _ = self.queue.send((bytes, done)).await;
+        match written.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(format_args!("standard output: {error}")))
+            }
+            _ => Err(Failure::new("standard output is closed")),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::rng::Rng;
 /// How links and machines behave from now on. Every range is drawn from anew for each piece, link or wake-up.
 ///
 /// Latency and rate are those of each link's own first node. What else its packets pass, alone or with those of other
-/// links, is laid with [`World::wire`](crate::World::wire).
+/// links, is laid with [`World::wire`](crate::World::wire): a stream's writer hands its nodes one piece after the other, as
+/// they have room ([`net`](crate::net#streams)), and what they have not taken is lost when the link breaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conditions {
     /// What new links are. A datagram link is up for a client at once, and for a server when a first datagram arrives.

@@ -25,7 +25,7 @@ pub enum Content {
 /// What one side of a client's links has put into the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
-    /// Bytes on the wire, with what each datagram costs beside its own.
+    /// Bytes that the network has taken, with what each datagram costs beside its own.
     pub wire_bytes: u64,
     /// Datagrams.
     pub datagrams: u64,
@@ -40,8 +40,22 @@ pub struct Traffic {
 pub(crate) struct Contents {
     /// The packets, one after the other, with what each says.
     parts: Vec<Part>,
+    /// The bytes of lanes in it.
+    stretches: Vec<Stretch>,
     /// The id of the session that begins in it.
     pub(crate) session: Option<Vec<u8>>,
+}
+
+/// Bytes of a lane in a write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Stretch {
+    lane: u64,
+    offset: u64,
+    len: u64,
+    /// How far the lane's bytes were sent before.
+    sent: u64,
+    /// Where in the write they end; as long as that is not known, how many bytes of the packet follow.
+    end: usize,
 }
 
 /// One packet of a write.
@@ -93,7 +107,6 @@ impl Inspector {
     /// Looks at what was handed to a link in one piece: a datagram, or whole packets of a stream.
     pub(crate) fn look(&mut self, carriage: Carriage, bytes: &[u8]) -> Contents {
         let mut contents = Contents::default();
-        self.traffic.wire_bytes += carriage.wire_len(bytes.len()) as u64;
         match carriage {
             Carriage::Datagram => {
                 let mut found = Found::default();
@@ -121,6 +134,8 @@ impl Inspector {
         self.traffic.resent_bytes += found.resent_bytes;
         let content = found.contents.iter().min().copied().unwrap_or(Content::Control);
         contents.parts.push(Part { end, content, label: found.label });
+        let in_write = |stretch: Stretch| Stretch { end: end.saturating_sub(stretch.end), ..stretch };
+        contents.stretches.extend(found.stretches.into_iter().map(in_write));
         contents.session = contents.session.take().or(found.session);
     }
 
@@ -180,7 +195,7 @@ impl Inspector {
             0x02 => {
                 let (lane, offset) = (number(&mut rest)?, number(&mut rest)?);
                 let len = sized(&mut rest)? as u64;
-                self.data(lane, offset, len, found);
+                self.data(lane, offset..offset.saturating_add(len), rest.len(), found);
             }
             0x04 => {
                 let [lane, consumed, received, _] = numbers(&mut rest)?;
@@ -230,11 +245,29 @@ impl Inspector {
         Some(rest)
     }
 
-    fn data(&mut self, lane: u64, offset: u64, len: u64, found: &mut Found) {
+    /// Of a write that was looked at all bytes from `at` on are lost before the network has taken them: of the lanes' bytes
+    /// in them none was sent.
+    pub(crate) fn take_back(&mut self, contents: &Contents, at: usize) {
+        for stretch in contents.stretches.iter().rev() {
+            let lost = (stretch.end.saturating_sub(at) as u64).min(stretch.len);
+            let end = stretch.offset.saturating_add(stretch.len);
+            let left = end - lost;
+            self.traffic.resent_bytes =
+                self.traffic.resent_bytes.saturating_sub(stretch.sent.min(end).saturating_sub(left));
+            // Unless another link has carried more meanwhile.
+            if let Some(sent) = self.sent.get_mut(&stretch.lane).filter(|sent| **sent == stretch.sent.max(end)) {
+                *sent = stretch.sent.max(left);
+            }
+        }
+    }
+
+    /// Bytes of a lane, behind which so many of the packet follow.
+    fn data(&mut self, lane: u64, bytes: Range<u64>, follow: usize, found: &mut Found) {
         let sent = self.sent.entry(lane).or_default();
-        let end = offset.saturating_add(len);
-        let resent = (*sent).min(end).saturating_sub(offset);
-        *sent = (*sent).max(end);
+        let (offset, len) = (bytes.start, bytes.end - bytes.start);
+        let resent = (*sent).min(bytes.end).saturating_sub(offset);
+        found.stretches.push(Stretch { lane, offset, len, sent: *sent, end: follow });
+        *sent = (*sent).max(bytes.end);
         found.has_message_bytes |= len > 0;
         found.resent_bytes += resent;
         let content = if resent > 0 { Content::Again } else { Content::Data };
@@ -291,6 +324,7 @@ struct Found {
     label: String,
     has_message_bytes: bool,
     resent_bytes: u64,
+    stretches: Vec<Stretch>,
     session: Option<Vec<u8>>,
 }
 
@@ -371,7 +405,23 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_are_counted_with_their_headers_and_bare_ones_apart() {
+    fn what_is_lost_before_it_has_left_was_not_sent() {
+        let write =
+            [by_hand::data(0, 0, &[7; 100]), by_hand::data(0, 100, &[7; 100])].map(|data| by_hand::packet(&data));
+        let (first, whole) = (write[0].len(), write.concat());
+        for left in 0..=whole.len() {
+            let mut inspector = Inspector::default();
+            let contents = inspector.look(Carriage::Segment, &whole);
+            inspector.take_back(&contents, left);
+            inspector.look(Carriage::Segment, &whole);
+            let behind = |end: usize| 100 - end.saturating_sub(left).min(100);
+            let again = behind(first) + behind(whole.len());
+            assert_eq!(inspector.traffic.resent_bytes, again as u64, "{left} bytes had left");
+        }
+    }
+
+    #[test]
+    fn datagrams_are_counted_and_bare_ones_apart() {
         let mut inspector = Inspector::default();
         let ack = [&by_hand::varint(0x1A)[..], &[9, 0, 1, 2, 0, 3]].concat();
         for (frames, content, label) in [
@@ -385,12 +435,10 @@ mod tests {
         }
         let hello = [&MAGIC[..], &[1, 1, 1, 0, 0, 0, 0, 0]].concat();
         let greeting = [&[0x80][..], &[5; 16], &[2, 0, 0], &[12, 0, 12], &hello, &[7; 4]].concat();
-        let wire_bytes = inspector.traffic.wire_bytes;
         let contents = inspector.look(Carriage::Datagram, &greeting);
         assert_eq!(whole(&contents), (Content::Handshake, "HELLO".into()));
         let traffic = inspector.traffic;
         assert_eq!((traffic.datagrams, traffic.bare_datagrams, traffic.resent_bytes), (5, 3, 50));
-        assert_eq!(traffic.wire_bytes - wire_bytes, greeting.len() as u64 + 28);
     }
 
     #[test]

@@ -7,20 +7,32 @@ use steadfast_sim::scenario::{Link, Profile, Scenario};
 
 use crate::failure::Failure;
 
+const RESULT: &str = "\
+Fields of --json, in virtual time:
+  delivered, lost, duplicated, reordered  messages; `lost`: not delivered
+  seconds                 from the first write to the last delivery
+  p50_ms, p99_ms, p999_ms from write to delivery: half of all messages, 99 %, 99.9 % within this
+  payload_bytes           of the messages delivered
+  wire_bytes              that the line took from the sender, with 28 for the headers of each datagram
+  datagrams               in both directions; 0 on a stream link
+  ack_datagrams           those of them without message bytes, handshakes included
+  retransmitted_bytes     of messages, that the line took from the sender again
+  cuts, resumes           how often the link was cut and the session resumed";
+
 /// Run two sockets over a simulated link, in virtual time
 ///
 /// A client sends messages to a server over a link with the properties given, the same in each direction. The first
 /// message is written when both sides are ready; the handshake before it sees the delay, and no harm. The same scenario
 /// gives the same result, whenever and wherever it is run. A share is a number from 0 to 1. The exit code is 1 when a
-/// message is lost, doubled or out of order, and 3 when the session was lost.
+/// message is lost, doubled or out of order, and 3 when the session was lost or has expired.
 ///
-/// A stream link is ordered and lossless until it is cut; --mtu, --loss, --burst-loss, --reorder, --duplicate and --corrupt
-/// are for datagram links.
+/// A stream link is ordered and lossless until it is cut; --mtu, --loss, --burst-loss, --reorder,
+/// --duplicate and --corrupt are for datagram links.
 #[derive(Args, Debug)]
-#[command(allow_negative_numbers = true)]
+#[command(allow_negative_numbers = true, after_help = RESULT)]
 pub(crate) struct Sim {
-    /// A TOML file with the scenario, in which each option below may stand without its dashes (`cut-every = 300`); options
-    /// go before what it says
+    /// A TOML file with the scenario, in which each option below but --json and --svg may stand without its dashes
+    /// (`cut-every = 300`); options go before what it says
     pub(crate) file: Option<PathBuf>,
     /// stream: ordered and lossless until it is cut, as TCP; datagram: as UDP [default: stream]
     #[arg(long, value_name = "KIND", value_parser = ["stream", "datagram"])]
@@ -40,8 +52,8 @@ pub(crate) struct Sim {
     /// Megabits a second [default: 100]
     #[arg(long, value_name = "MBIT")]
     rate: Option<f64>,
-    /// Bytes that may wait before the line: then a datagram is lost, and the writer of a stream waits [default: what the
-    /// line carries in one round trip]
+    /// Bytes that may wait before the line: then a datagram is lost, and the writer of a stream waits; of a stream
+    /// up to one segment of 1448 bytes more [default: what the line carries in one round trip]
     #[arg(long, value_name = "BYTES")]
     queue: Option<usize>,
     /// The largest datagram, without the 28 bytes of its headers [default: 1400]
@@ -56,7 +68,7 @@ pub(crate) struct Sim {
     /// The share of datagrams that are held back [default: 0]
     #[arg(long, value_name = "P")]
     reorder: Option<f64>,
-    /// How long they are, in milliseconds: evenly from 0 to this [default: 5]
+    /// With --reorder: how long they are, in milliseconds, evenly from 0 to this [default: 5]
     #[arg(long, value_name = "MS")]
     reorder_delay: Option<f64>,
     /// The share of datagrams that arrive twice [default: 0]
@@ -74,7 +86,7 @@ pub(crate) struct Sim {
     /// What all chance follows from [default: 1]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Print the result as one line with one JSON object
+    /// Print the result as one line with one JSON object, of the fields below
     #[arg(long)]
     pub(crate) json: bool,
     /// Draw what happened as a time-sequence diagram; of up to a million messages and two gigabytes

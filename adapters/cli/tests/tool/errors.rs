@@ -156,6 +156,21 @@ fn a_closed_standard_output_is_one_line_and_the_peer_is_told() {
     assert!(note.contains("standard output is closed"), "{note}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_output_that_takes_nothing_says_why() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = crate::harness::steadfast(&["sim", "--messages", "1"])
+        .stdout(full)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let line = String::from_utf8_lossy(&output.stderr);
+    assert!(line.contains("standard output") && line.contains("No space left"), "{line}");
+}
+
 #[test]
 fn a_listener_whose_standard_output_is_closed_tells_its_clients() {
     let (mut server, url) = Tool::listen(&[ANY]);

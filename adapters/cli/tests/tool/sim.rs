@@ -166,9 +166,38 @@ fn a_scenario_that_gets_nowhere_says_why_and_is_still_drawn() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let result: Value = serde_json::from_str(&ended.stdout[0]).unwrap();
     assert!(result["lost"].as_u64() > Some(0), "{result}");
-    // Whichever is noticed first: no link lives long enough for an answer.
-    assert!(["two minutes", "the session expired"].iter().any(|why| ended.stderr[0].contains(why)), "{ended:?}");
+    // No link lives long enough for an answer.
+    assert!(ended.stderr[0].contains("two minutes"), "{ended:?}");
     assert!(std::fs::read_to_string(path).unwrap().contains("is cut"));
+}
+
+#[test]
+fn a_session_that_expires_ends_with_exit_code_3() {
+    let ended = Tool::run(&["sim", "--messages", "3000", "--size", "1", "--cut-every", "1", "--json"], b"");
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let [line] = &ended.stderr[..] else { panic!("one line: {ended:?}") };
+    assert!(line.contains("the session expired") && line.contains("unconfirmed"), "{line}");
+}
+
+#[test]
+fn what_a_queue_holds_matters_where_links_are_cut() {
+    let args = ["--messages", "3000", "--rtt", "0", "--rate", "0.1", "--cut-every", "100", "--queue"];
+    let slowest = |queue| sim(&[&args[..], &[queue]].concat())["p999_ms"].as_f64();
+    assert_ne!(slowest("1000"), slowest("100000"));
+}
+
+#[test]
+fn what_is_said_of_the_result_and_of_files_is_so() {
+    let help = Tool::run(&["sim", "--help"], b"").stdout.join("\n");
+    for field in FIELDS {
+        assert!(help.contains(field), "`{field}` is missing: {help}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for option in ["json = true", "svg = \"a.svg\""] {
+        std::fs::write(path, option).unwrap();
+        fails(&Tool::run(&["sim", path], b""), 2, &["unknown field"]);
+    }
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::rng::Rng;
 /// a datagram for which the queue has no room is lost (drop-tail).
 ///
 /// Bytes are those on the wire ([`Packet::wire_len`]). The packet that is being sent is not in the queue any more. A segment
-/// of a stream is queued however long the queue is: who writes the stream has to ask for room first.
+/// of a stream is queued however long the queue is: who writes the stream has to ask for room before each one. There is
+/// room while less waits than may, or nothing, so that of streams never more waits than `queue` bytes and one segment.
 #[derive(Clone, Debug)]
 pub struct Bottleneck {
     /// Bytes a second; `None` for any number. At least 1.
@@ -64,8 +65,8 @@ impl Node for Bottleneck {
         Verdict::Forward(Time::from_micros(self.free_at.div_ceil(1000)))
     }
 
-    fn has_room(&self, now: Time) -> bool {
-        let waiting = self.queued(now);
+    fn has_room(&self, now: Time, coming: usize) -> bool {
+        let waiting = self.queued(now) + coming;
         waiting == 0 || waiting < self.queue
     }
 }

@@ -35,10 +35,12 @@
 //! # Streams
 //!
 //! What passes is a datagram or a segment of a stream ([`Carriage`]). A stream link is ordered and lossless while it lives,
-//! so nodes that lose, double or change let segments pass as they are, a queue holds them however long it is (whoever
-//! writes the stream asks [`Network::has_room`] and waits), and a partition holds them back until it is over. What loss
-//! below a stream does to it is delay and a lower rate, in ways that depend on the transport: say so with a [`Delay`] and a
-//! [`Bottleneck`]. A [`Path`] refuses to be built for streams with anything else.
+//! so nodes that lose, double or change let segments pass as they are, a queue holds them however long it is, and a
+//! partition holds them back until it is over. Whoever writes the stream asks [`Network::has_room`] before each segment and
+//! keeps the rest until there is room, as the buffer of a socket does: then a queue holds no more of streams than it may
+//! and one segment, and what has not left is lost when the link is cut. What loss below a stream does to it is delay and a
+//! lower rate, in ways that depend on the transport: say so with a [`Delay`] and a [`Bottleneck`]. A [`Path`] refuses to be
+//! built for streams with anything else.
 
 mod bottleneck;
 mod burst_loss;

@@ -29,6 +29,8 @@ pub struct Network {
 struct Station {
     node: Box<dyn Node>,
     chance: Rng,
+    /// Bytes of segments on their way to it.
+    coming: usize,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Network {
     pub fn add(&mut self, node: impl Node) -> NodeId {
         let id = NodeId(self.next_node);
         self.next_node += 1;
-        self.nodes.insert(id, Station { node: Box::new(node), chance: self.chance.fork() });
+        self.nodes.insert(id, Station { node: Box::new(node), chance: self.chance.fork(), coming: 0 });
         id
     }
 
@@ -125,6 +127,7 @@ impl Network {
         let id = PacketId(self.next_packet);
         self.next_packet += 1;
         let packet = Packet { id, flow, carriage, bytes, is_changed: false };
+        self.announce(&packet, path);
         let flight = Flight { packet, path: path.clone(), entered: 0 };
         if path.is_empty() {
             self.take_off(now, flight);
@@ -150,9 +153,11 @@ impl Network {
         Some(self.enter(at, flight).unwrap_or(Step::Moved))
     }
 
-    /// Whether whoever writes a stream along this path may write now.
+    /// Whether whoever writes a stream along this path may write a segment now. Ask before each one: what is on its way to
+    /// a node takes its room, too.
     pub fn has_room(&self, now: Time, path: &[NodeId]) -> bool {
-        path.iter().filter_map(|id| self.nodes.get(id)).all(|station| station.node.has_room(now))
+        let mut stations = path.iter().filter_map(|id| self.nodes.get(id));
+        stations.all(|station| station.node.has_room(now, station.coming))
     }
 
     /// How many packets are on their way.
@@ -160,13 +165,26 @@ impl Network {
         self.flights.len()
     }
 
+    /// A segment comes to all nodes of its path: none may lose it, and it stays as long as it is.
+    fn announce(&mut self, packet: &Packet, path: &[NodeId]) {
+        if packet.carriage == Carriage::Segment {
+            for id in path {
+                if let Some(station) = self.nodes.get_mut(id) {
+                    station.coming += packet.wire_len();
+                }
+            }
+        }
+    }
+
     fn enter(&mut self, now: Time, mut flight: Flight) -> Option<Step> {
         let id = flight.path[flight.entered];
         flight.entered += 1;
-        let verdict = self
-            .nodes
-            .get_mut(&id)
-            .map_or(Verdict::Forward(now), |station| station.node.pass(now, &mut flight.packet, &mut station.chance));
+        let verdict = self.nodes.get_mut(&id).map_or(Verdict::Forward(now), |station| {
+            if flight.packet.carriage == Carriage::Segment {
+                station.coming -= flight.packet.wire_len();
+            }
+            station.node.pass(now, &mut flight.packet, &mut station.chance)
+        });
         match verdict {
             Verdict::Forward(at) => self.take_off(now.max(at), flight),
             Verdict::Twice(at, copy_at) => {

@@ -109,9 +109,9 @@ pub trait Node: AsAny + Debug {
     /// segments of one flow must not grow together or change.
     fn pass(&mut self, now: Time, packet: &mut Packet, chance: &mut Rng) -> Verdict;
 
-    /// Whether whoever writes a stream through it may write now. A node that says no must forward some packet later: the
-    /// writer asks again then.
-    fn has_room(&self, _now: Time) -> bool {
+    /// Whether whoever writes a stream through it may write a segment now, when segments of so many bytes are on their way
+    /// to it. A node that says no must forward some packet later, or have one to come: the writer asks again then.
+    fn has_room(&self, _now: Time, _coming: usize) -> bool {
         true
     }
 }

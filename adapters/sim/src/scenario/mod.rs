@@ -46,8 +46,10 @@ pub struct Scenario {
     pub rtt: f64,
     /// Megabits (10⁶ bits) a second. Default 100.
     pub rate: f64,
-    /// Bytes that wait in front of the line in each direction. What comes then is lost if it is a datagram; a stream's
-    /// writer waits. Default: as many as the line carries in one round trip.
+    /// Bytes that wait in front of the line in each direction, and of a stream up to one segment (1,448 bytes) more. What
+    /// comes then is lost if it is a datagram; a stream's writer keeps it, and loses it when the link is cut. As long as it
+    /// is not, a stream is as fast with a short queue as with a long one: what is not in it waits before it. Default: as
+    /// many as the line carries in one round trip.
     pub queue: Option<usize>,
     /// The largest datagram in bytes, without its headers. Default 1,400.
     pub mtu: Option<u16>,
@@ -58,7 +60,7 @@ pub struct Scenario {
     pub burst_loss: f64,
     /// The share of datagrams that are held back for a time within nothing and `reorder_delay`. Default 0.
     pub reorder: f64,
-    /// Milliseconds. Default 5.
+    /// Milliseconds, for `reorder`. Default 5.
     pub reorder_delay: f64,
     /// The share of datagrams that arrive twice. Default 0.
     pub duplicate: f64,

@@ -29,7 +29,7 @@ pub struct Report {
     pub wire_bytes: u64,
     /// Datagrams in both directions, in the same time; 0 on a stream link.
     pub datagrams: u64,
-    /// Those of them without bytes of messages.
+    /// Those of them without bytes of messages: acknowledgements, handshakes and the like.
     pub ack_datagrams: u64,
     /// Bytes of lanes that the sender put on the wire again.
     pub retransmitted_bytes: u64,

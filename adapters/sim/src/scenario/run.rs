@@ -39,7 +39,7 @@ pub enum Problem {
     NotReady(Option<String>),
     /// Nothing was delivered for two minutes.
     Stuck,
-    /// The session was lost: why, and how many messages were unconfirmed.
+    /// The session was lost, or expired on one side: why, and how many messages were unconfirmed.
     SessionLost(String, usize),
     /// A socket has closed.
     Closed(String),
@@ -230,8 +230,15 @@ mod tests {
     fn what_is_seen_to_be_sent_again_is_what_the_socket_counts() {
         let mut resent = 0;
         for seed in 0..20 {
-            let scenario =
-                Scenario { messages: 3_000, cut_every: Some(150.0), interval: 100, seed, ..Scenario::default() };
+            let scenario = Scenario {
+                messages: 3_000,
+                cut_every: Some(150.0),
+                interval: 100,
+                // What the socket has written has left.
+                queue: Some(1 << 30),
+                seed,
+                ..Scenario::default()
+            };
             let mut world = World::new(seed);
             let mut run = Run::new(&scenario, &mut world).expect("a scenario that can be");
             assert_eq!(run.play(&scenario, &mut world), None);

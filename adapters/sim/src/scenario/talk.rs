@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use steadfast::{Event, LaneId, Received, SendErrorKind, Time};
+use steadfast::{Code, Event, LaneId, ProtocolCode, Received, SendErrorKind, Time};
 
 use crate::application::Application;
 use crate::conditions::Side;
 use crate::scenario::Scenario;
 use crate::scenario::run::Problem;
 use crate::world::{End, World};
+
+const EXPIRED: Code = Code::Protocol(ProtocolCode::Expired);
 
 /// Writes at one end, reads at the other.
 pub(super) struct Talk {
@@ -138,7 +140,13 @@ impl Application for Talk {
             }
             (Event::Closed(closed), _) => {
                 let reason = closed.reason().map_or("without a reason".into(), ToString::to_string);
-                self.problem.get_or_insert(Problem::Closed(reason));
+                let unconfirmed = world.socket(self.sender).stats().send_queue_messages;
+                let problem = match closed.reason().map(|reason| reason.code) {
+                    // The other side hears of it when it comes back, and may never do.
+                    Some(EXPIRED) => Problem::SessionLost(reason, unconfirmed),
+                    _ => Problem::Closed(reason),
+                };
+                self.problem.get_or_insert(problem);
             }
             _ => {}
         }

@@ -1,17 +1,16 @@
-//! Dialling, carrying, breaking: what happens on the links of a world.
+//! Dialling, reading, breaking: what happens on the links of a world.
 
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use steadfast::{LinkId, LinkKind, RecvBytes};
 
 use crate::conditions::{Break, Conditions, Dialling, Side};
-use crate::inspect::Contents;
 use crate::machine::Input;
-use crate::net::{Carriage, FlowId, Network, NodeId, Packet, Step};
-use crate::pipe::{Arrival, Pipe};
-use crate::trace::{Happened, SentPacket};
-use crate::world::access::Access;
+use crate::net::{Network, NodeId};
+use crate::pipe::Arrival;
+use crate::trace::Happened;
+use crate::world::carry::Way;
 use crate::world::{End, Happening, HostId, ServerIx, World};
 
 /// A link: two pipes.
@@ -36,17 +35,11 @@ pub(super) struct Link {
     pub(super) life: Option<(u64, Break)>,
 }
 
-/// One direction of a link.
-#[derive(Debug)]
-pub(super) struct Way {
-    pub(super) pipe: Pipe,
-    /// The node by which the conditions act.
-    access: NodeId,
-    path: Arc<[NodeId]>,
-}
-
 /// The nodes that packets of links pass behind the first one, by which [`Conditions`] act; in each direction one after the
 /// other. Links that have a node in common share it.
+///
+/// What a stream's writer has sent towards a queue takes its room from then on: one that holds less than its line carries in
+/// the latency of the [`Conditions`] leaves the line idle at times.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wires {
     /// From the client.
@@ -62,23 +55,6 @@ impl Wires {
             Side::Client => &self.to_client,
         }
     }
-}
-
-pub(super) fn carriage(kind: LinkKind) -> Carriage {
-    match kind {
-        LinkKind::Stream => Carriage::Segment,
-        _ => Carriage::Datagram,
-    }
-}
-
-/// The flow of one direction of a link.
-fn flow(link: LinkId, reader: Side) -> FlowId {
-    FlowId(2 * link.0 + reader as u64)
-}
-
-/// What [`flow`] was made of.
-fn direction(flow: FlowId) -> (LinkId, Side) {
-    (LinkId(flow.0 / 2), Side::BOTH[(flow.0 % 2) as usize])
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -239,10 +215,7 @@ impl World {
     }
 
     pub(super) fn new_ways(&mut self, kind: LinkKind) -> [Way; 2] {
-        Side::BOTH.map(|_| {
-            let access = self.network.add(Access::new());
-            Way { pipe: Pipe::new(carriage(kind)), access, path: [access].into() }
-        })
+        Side::BOTH.map(|_| Way::new(&mut self.network, kind))
     }
 
     pub(super) fn dial(&mut self, client: usize, address: &str) {
@@ -334,8 +307,8 @@ impl World {
                 if !way.pipe.is_writable(self.conditions.room) {
                     return is_busy;
                 }
-                if !way.has_room(&self.network, self.now) {
-                    self.waiting.insert((id, reader));
+                if way.is_full(&self.network, self.now) {
+                    self.wait_for_room(id, reader);
                     return is_busy;
                 }
                 output = self.poll_transmit(host, name).map(|bytes| (id, bytes));
@@ -385,120 +358,7 @@ impl World {
         self.forget_if_over(id);
     }
 
-    fn carry(&mut self, id: LinkId, reader: Side, mut bytes: Bytes) {
-        if let Some(tapes) = &mut self.tapes {
-            tapes.entry((id, reader)).or_default().extend_from_slice(&bytes);
-        }
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let (kind, client) = (link.kind, link.client);
-        let mut breaks = None;
-        if let Some((left, how)) = &mut link.life {
-            if *left <= bytes.len() as u64 {
-                bytes.truncate(*left as usize);
-                breaks = Some(*how);
-                link.life = None;
-            } else {
-                *left -= bytes.len() as u64;
-            }
-        }
-        let contents = self.observers.look(client, reader.other(), carriage(kind), &bytes);
-        self.put(id, reader, bytes, contents);
-        if let Some(how) = breaks {
-            self.tell_broken(id, how);
-            for side in Side::BOTH {
-                self.break_pipe(id, side, usize::MAX, how);
-            }
-        }
-    }
-
-    /// Puts bytes into the network: a datagram as it is, a stream in pieces.
-    fn put(&mut self, id: LinkId, reader: Side, mut bytes: Bytes, contents: Option<Contents>) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        let way = &mut link.ways[reader as usize];
-        if !way.pipe.is_open() {
-            way.pipe.swallow(bytes.len());
-            return;
-        }
-        let (carriage, path) = (way.pipe.carriage(), way.path.clone());
-        self.network.node_mut::<Access>(way.access).adapt(&self.conditions);
-        let mut at = 0;
-        while bytes.has_remaining() {
-            let piece = match carriage {
-                Carriage::Datagram => bytes.split_off(0),
-                Carriage::Segment => bytes.split_to(self.rng.size(self.conditions.piece.clone()).clamp(1, bytes.len())),
-            };
-            let capacity = self.rng.size(self.conditions.buffer.clone()).max(piece.len());
-            let mut buffer = BytesMut::with_capacity(capacity);
-            buffer.extend_from_slice(&piece);
-            let (packet, step) = self.network.send_buffer(self.now, flow(id, reader), &path, carriage, buffer);
-            if let Some(link) = self.links.get_mut(&id) {
-                link.ways[reader as usize].pipe.write(packet, piece.len());
-            }
-            if let Some(contents) = &contents {
-                let what = || contents.of(at..at + piece.len());
-                let sent = || SentPacket::new(packet, id, reader, carriage.wire_len(piece.len()), &piece, what());
-                self.observers.note(self.now, || Happened::Sent(sent()));
-            }
-            at += piece.len();
-            step.into_iter().for_each(|step| self.take_step(step));
-        }
-    }
-
-    /// What came of a step of the network.
-    pub(super) fn take_step(&mut self, step: Step) {
-        match step {
-            Step::Arrived(packet) => self.land(packet),
-            Step::Lost(packet, node) => {
-                let (id, reader) = direction(packet.flow);
-                let name = self.network.name(node);
-                self.say(|| format!("{id:?}: {:?} is lost: {name}", packet.id));
-                self.observers.note(self.now, || Happened::Lost(packet.id, name.into()));
-                if let Some(link) = self.links.get_mut(&id) {
-                    link.ways[reader as usize].pipe.lose(packet.bytes.len());
-                }
-            }
-            Step::Moved => {}
-        }
-        self.let_write();
-    }
-
-    fn land(&mut self, packet: Packet) {
-        let (id, reader) = direction(packet.flow);
-        let (number, is_changed) = (packet.id, packet.is_changed);
-        if reader == Side::Server {
-            self.find_server(id);
-        }
-        let link = self.links.get_mut(&id).filter(|link| link.ends[reader as usize] != LinkEnd::Down);
-        let heard = link.is_some_and(|link| link.ways[reader as usize].pipe.land(packet));
-        self.observers.note(self.now, || match heard {
-            true => Happened::Arrived(number, is_changed),
-            false => Happened::Lost(number, "cut".into()),
-        });
-        let Some(link) = self.links.get(&id) else { return };
-        match link.ends[reader as usize] {
-            // The first datagram of an address makes the link; a stream's client may write before the server has it.
-            LinkEnd::Coming if link.kind != LinkKind::Stream => self.link_up(id, reader),
-            LinkEnd::Coming => {}
-            LinkEnd::Up | LinkEnd::Down => self.arrive(id, reader),
-        }
-    }
-
-    /// Who waited for a queue may write again when it has room.
-    fn let_write(&mut self) {
-        for (id, reader) in self.waiting.clone() {
-            let Some(link) = self.links.get(&id) else {
-                self.waiting.remove(&(id, reader));
-                continue;
-            };
-            if link.ways[reader as usize].has_room(&self.network, self.now) {
-                self.waiting.remove(&(id, reader));
-                let writer = link.host(reader.other());
-                writer.into_iter().for_each(|writer| self.drain(writer));
-            }
-        }
-    }
-
-    fn tell_broken(&mut self, id: LinkId, how: Break) {
+    pub(super) fn tell_broken(&mut self, id: LinkId, how: Break) {
         self.say(|| format!("{id:?} breaks: {how:?}"));
         if self.links.contains_key(&id) {
             self.cuts += 1;
@@ -518,6 +378,7 @@ impl World {
         let notice = how.is_told(reader).then(|| self.rng.duration(&self.conditions.latency));
         if let Some(link) = self.links.get_mut(&id) {
             link.ways[reader as usize].pipe.break_off(self.now, keep, notice);
+            self.forget_unsent(id, reader);
             self.expect_end(id, reader);
         }
     }
@@ -563,6 +424,7 @@ impl World {
 
     pub(super) fn forget_if_over(&mut self, id: LinkId) {
         if self.links.get(&id).is_some_and(|link| link.ends == [LinkEnd::Down; 2]) {
+            Side::BOTH.into_iter().for_each(|side| self.forget_unsent(id, side));
             let Some(link) = self.links.remove(&id) else { return };
             for side in Side::BOTH {
                 let name = (side, link.names[side as usize]);
@@ -572,11 +434,5 @@ impl World {
             }
             link.ways.into_iter().for_each(|way| self.network.remove(way.access));
         }
-    }
-}
-
-impl Way {
-    fn has_room(&self, network: &Network, now: steadfast::Time) -> bool {
-        self.pipe.carriage() == Carriage::Datagram || network.has_room(now, &self.path)
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod carry;
 pub(crate) mod ends;
 mod hosts;
 mod links;
@@ -109,8 +110,9 @@ pub struct World {
     names: BTreeMap<(Side, LinkId), LinkId>,
     /// By client, and for all others.
     wires: BTreeMap<Option<usize>, Wires>,
-    /// Directions on which a machine would write and a queue has no room.
-    waiting: BTreeSet<(LinkId, Side)>,
+    /// Directions on which somebody would write and a queue has no room, and whose turn is first.
+    waiting: BTreeMap<(LinkId, Side), u64>,
+    next_turn: u64,
     next_link: u64,
     /// Which client made a link, by the name that the server knows, also of links that are over.
     dialled: BTreeMap<LinkId, usize>,
@@ -165,7 +167,8 @@ impl World {
             links: BTreeMap::new(),
             names: BTreeMap::new(),
             wires: BTreeMap::new(),
-            waiting: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            next_turn: 0,
             next_link: 1,
             dialled: BTreeMap::new(),
             observers: Observers::new(seed),

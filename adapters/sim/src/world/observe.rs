@@ -46,6 +46,19 @@ impl Observers {
         }
         Some(contents)
     }
+
+    /// Of a write that was looked at the bytes from `at` on have not left, and are lost.
+    pub(super) fn take_back(&mut self, client: Option<usize>, writer: Side, contents: &Contents, at: usize) {
+        let inspector = self.inspectors.as_mut().and_then(|all| all.get_mut(&(client, writer)));
+        inspector.into_iter().for_each(|inspector| inspector.take_back(contents, at));
+    }
+
+    /// The network has taken so many bytes.
+    pub(super) fn count(&mut self, client: Option<usize>, writer: Side, wire_len: usize) {
+        if let Some(inspectors) = &mut self.inspectors {
+            inspectors.entry((client, writer)).or_default().traffic.wire_bytes += wire_len as u64;
+        }
+    }
 }
 
 impl World {
