@@ -47,6 +47,8 @@ impl Server {
     /// Bytes have arrived on a link.
     pub fn handle_bytes(&mut self, now: Time, link: LinkId, bytes: impl Into<RecvBytes>) {
         self.tick(now);
+        // A socket that has just been told to leave the link leaves it first: a HELLO may come back by the same.
+        self.refresh();
         match self.table.owner(link) {
             _ if self.doors.has(link) => self.hear_datagram(link, bytes.into()),
             Some(id) => {

@@ -188,6 +188,22 @@ fn a_snapshot_on_another_clock_goes_on_alike() {
     assert_eq!(postcard::from_bytes::<crate::socket::Snapshot>(&bytes).unwrap(), pair.client.snapshot(now));
 }
 
+#[test]
+fn a_hello_on_a_link_that_the_socket_has_just_left_does_not_bring_it_back() {
+    let mut pair = Pair::new();
+    pair.client.reconnect_now(pair.now);
+    pair.client.handle_link_up(pair.now, LinkId(2), LinkKind::Datagram { mtu: 1200 });
+    while pair.server.poll_link_action().is_some() {}
+    pair.server.socket_mut(pair.socket).unwrap().disconnect(pair.now);
+    // The same address, and so the same link of the server.
+    while let Some(datagram) = pair.client.poll_transmit(pair.now, LinkId(2)) {
+        pair.server.handle_bytes(pair.now, LINK, datagram.segments().concat());
+    }
+    assert_eq!(pair.server.poll_link_action(), Some(LinkAction::HangUp(LINK)));
+    assert_eq!(pair.server.poll_link_action(), None);
+    assert_eq!(pair.server_socket().state(), State::Disconnected);
+}
+
 /// Time alone lets what is paced leave, and whoever sends when it has come needs no timer's help.
 #[test]
 fn what_was_sent_while_the_pacer_kept_all_back_is_flushed_with_what_is_sent_later() {
