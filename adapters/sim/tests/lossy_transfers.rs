@@ -93,3 +93,17 @@ fn a_slow_path_is_not_flooded() {
         assert!(report.seconds <= 1.15 * least, "{} s of {least} with a queue of {queue}", report.seconds);
     }
 }
+
+/// Each link begins with what the one before it has shown of the path.
+#[test]
+fn a_slow_path_whose_links_break_is_not_flooded_by_each() {
+    for (rate, cut_every, most) in [(1.0, 300, 3.5), (1.0, 1000, 1.7), (10.0, 300, 2.9), (10.0, 1000, 1.25)] {
+        let messages = (1000.0 * rate) as u64;
+        let cut_every = Some(f64::from(cut_every));
+        let scenario =
+            Scenario { link: Link::Datagram, messages, size: 1400, rate, rtt: 50.0, cut_every, ..Scenario::default() };
+        let report = run(&scenario);
+        let wire = report.wire_bytes as f64 / report.payload_bytes as f64;
+        assert!(wire <= most, "{wire} bytes for each at {rate} Mbit/s, cut each {cut_every:?} ms");
+    }
+}

@@ -27,6 +27,11 @@ pub(crate) trait Controller: core::fmt::Debug {
 
     /// Bytes per second; `None` to send without pacing.
     fn pacing_rate(&self) -> Option<u64>;
+
+    /// Bytes that the path takes at once, as far as that is known.
+    fn known_room(&self) -> u64 {
+        self.window()
+    }
 }
 
 /// What an ACK tells.
@@ -111,5 +116,9 @@ impl Controller for Congestion {
 
     fn pacing_rate(&self) -> Option<u64> {
         self.controller().pacing_rate()
+    }
+
+    fn known_room(&self) -> u64 {
+        self.controller().known_room()
     }
 }

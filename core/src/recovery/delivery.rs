@@ -14,8 +14,8 @@ pub(super) struct Delivery {
     delivered_at: Time,
     /// When the packet left that was acknowledged last; or the first after an idle time.
     first_sent: Time,
-    /// Until so many bytes are delivered, samples say what the application sent rather than what the path can carry.
-    app_limited_until: u64,
+    /// Until more bytes are delivered, samples say what the application sent rather than what the path can carry.
+    app_limited_until: Option<u64>,
 }
 
 /// The counters when a packet left.
@@ -50,7 +50,7 @@ impl RateSample {
 
 impl Delivery {
     pub(super) fn new(now: Time) -> Delivery {
-        Delivery { delivered: 0, delivered_at: now, first_sent: now, app_limited_until: 0 }
+        Delivery { delivered: 0, delivered_at: now, first_sent: now, app_limited_until: None }
     }
 
     pub(super) fn delivered(&self) -> u64 {
@@ -71,11 +71,11 @@ impl Delivery {
     }
 
     pub(super) fn is_app_limited(&self) -> bool {
-        self.delivered < self.app_limited_until
+        self.app_limited_until.is_some_and(|until| self.delivered <= until)
     }
 
     pub(super) fn on_app_limited(&mut self, in_flight: u64) {
-        self.app_limited_until = (self.delivered + in_flight).max(1);
+        self.app_limited_until = Some(self.delivered + in_flight);
     }
 
     /// Counts bytes that an ACK brought.
@@ -151,16 +151,19 @@ mod tests {
         assert_eq!(delivery.sample(at(40), at(0), &departure, RTT), None);
     }
 
+    /// Sends and delivers a packet; whether its sample is marked.
+    fn is_marked(delivery: &mut Delivery, millis: u64) -> bool {
+        let departure = delivery.depart(at(millis), true);
+        delivery.on_delivered(at(millis + 50), 1000);
+        delivery.sample(at(millis + 50), at(millis), &departure, RTT).unwrap().app_limited
+    }
+
     #[test]
-    fn what_leaves_after_the_application_paused_is_marked_until_that_is_delivered() {
+    fn what_leaves_after_the_application_paused_is_marked_until_some_of_that_is_delivered() {
         let mut delivery = Delivery::new(at(0));
+        assert!(!is_marked(&mut delivery, 0));
         delivery.on_app_limited(0);
-        let limited = delivery.depart(at(0), true);
-        delivery.on_delivered(at(50), 1000);
-        assert!(delivery.sample(at(50), at(0), &limited, RTT).unwrap().app_limited);
-        let free = delivery.depart(at(50), true);
-        delivery.on_delivered(at(100), 1000);
-        assert!(!delivery.sample(at(100), at(50), &free, RTT).unwrap().app_limited);
+        assert_eq!([50, 100].map(|millis| is_marked(&mut delivery, millis)), [true, false]);
     }
 
     #[test]
@@ -168,10 +171,18 @@ mod tests {
         let mut delivery = Delivery::new(at(0));
         delivery.on_delivered(at(50), 1000);
         delivery.on_app_limited(2000);
-        for (millis, is_limited) in [(100, true), (150, true), (200, false)] {
-            let departure = delivery.depart(at(millis), false);
-            delivery.on_delivered(at(millis + 50), 1000);
-            assert_eq!(delivery.sample(at(millis + 50), at(millis), &departure, RTT).unwrap().app_limited, is_limited);
+        assert_eq!([100, 150, 200, 250].map(|millis| is_marked(&mut delivery, millis)), [true, true, true, false]);
+    }
+
+    #[test]
+    fn all_of_a_trickle_is_marked() {
+        let mut delivery = Delivery::new(at(0));
+        for second in 1..10 {
+            let departure = delivery.depart(at(1000 * second), true);
+            delivery.on_app_limited(1000);
+            delivery.on_delivered(at(1000 * second + 50), 1000);
+            let sample = delivery.sample(at(1000 * second + 50), at(1000 * second), &departure, RTT).unwrap();
+            assert_eq!(sample.app_limited, second > 1, "the first has had nothing before it");
         }
     }
 

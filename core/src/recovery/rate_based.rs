@@ -8,11 +8,9 @@ use super::ack_aggregation::{AckAggregation, bytes_in};
 use super::congestion::{AckSample, Controller, LossSample};
 use super::noise::Noise;
 use super::rtt::{GRANULARITY, INITIAL_RTT};
-use super::sender::Settings;
+use super::sender::{FIRST_FLIGHT, Settings};
 use crate::time::Time;
 
-/// Packets in the first round trip.
-const INITIAL_PACKETS: u64 = 64;
 /// Packets that may be in flight however little the path carries.
 const MIN_PACKETS: u64 = 4;
 /// Packets beyond the model, as an ACK may come for so many only.
@@ -52,7 +50,7 @@ const LEAST_BOUND: u64 = 110;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Mode {
-    /// Sends twice as much each round until the path is full, and four times as much after the first.
+    /// Sends twice as much each round until the path is full, and four times as much after the first if nothing was known of the path.
     Startup,
     /// Lets the queue of the startup run empty.
     Drain,
@@ -73,6 +71,8 @@ enum Mode {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct RateBased {
     mtu: u64,
+    /// A former link has shown what the path takes: the first round only doubles it.
+    is_known: bool,
     peer_ack_delay: Duration,
     mode: Mode,
     since: Time,
@@ -87,6 +87,8 @@ pub(crate) struct RateBased {
     short_at: Time,
     /// Whether the newest round trip saw a queue.
     queued: bool,
+    /// Whether it did so when the rate was measured last, and not for want of something to send: then that is what the path delivers.
+    is_busy: bool,
     noise: Noise,
     /// No more may be in flight since the last overflow.
     bound: u64,
@@ -125,10 +127,11 @@ impl RateBased {
     pub(super) fn new(now: Time, settings: &Settings) -> RateBased {
         let mut controller = RateBased {
             mtu: settings.mtu,
+            is_known: settings.first_flight < FIRST_FLIGHT,
             peer_ack_delay: settings.peer_ack_delay,
             mode: Mode::Startup,
             since: now,
-            window: INITIAL_PACKETS * settings.mtu,
+            window: u64::from(settings.first_flight) * settings.mtu,
             pacing_rate: 0,
             rates: [0; RATE_ROUNDS],
             rate: 0,
@@ -136,6 +139,7 @@ impl RateBased {
             min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
             short_at: now,
             queued: false,
+            is_busy: false,
             noise: Noise::new(now, settings.mtu),
             bound: u64::MAX,
             growth: (now, 0),
@@ -200,6 +204,7 @@ impl RateBased {
         self.noise.on_ack(ack.sent, ack.acked, short);
         let Some(sample) = &ack.rate else { return };
         self.round.app_limited |= sample.app_limited;
+        self.is_busy = self.queued && !sample.app_limited;
         if !sample.app_limited || sample.rate() > self.rate {
             self.rates[0] = self.rates[0].max(sample.rate());
             self.rate = self.rate.max(sample.rate());
@@ -302,7 +307,7 @@ impl RateBased {
         self.window = match self.mode {
             Mode::Startup => {
                 let growth = match self.round.number {
-                    0 if !self.queued => 3 * acked,
+                    0 if !self.queued && !self.is_known => 3 * acked,
                     _ if self.window < full => acked,
                     _ => 0,
                 };
@@ -350,5 +355,16 @@ impl Controller for RateBased {
 
     fn pacing_rate(&self) -> Option<u64> {
         Some(self.pacing_rate)
+    }
+
+    /// Until the path is full that is what left no queue; or, once there is one, more than what has been measured, as that was short.
+    fn known_room(&self) -> u64 {
+        if self.is_full() {
+            self.product()
+        } else if self.is_busy {
+            percent(self.product(), WINDOW)
+        } else {
+            self.window
+        }
     }
 }

@@ -21,6 +21,11 @@ use crate::time::Time;
 const MAX_TRACKED: usize = 32_768;
 /// Most ranges in what is acknowledged of them.
 const MAX_TRACKED_RANGES: usize = 1024;
+/// Packets of the first round trip on a path of which nothing is known.
+pub(crate) const FIRST_FLIGHT: u8 = 64;
+/// The same on a path that is known to take little.
+const LEAST_FLIGHT: u8 = 4;
+
 /// What a link's recovery has to be told in advance.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Settings {
@@ -30,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) peer_ack_delay: Duration,
     /// The round trip that the handshake took.
     pub(crate) handshake_rtt: Option<Duration>,
+    /// Packets of the first round trip: [`FIRST_FLIGHT`], or what the former link told.
+    pub(crate) first_flight: u8,
     /// The window of a private fabric, in bytes; `None` for a path that is shared.
     pub(crate) fixed_window: Option<u64>,
 }
@@ -162,6 +169,12 @@ impl<T, C: Controller> Recovery<T, C> {
         self.in_flight > self.congestion.window() / 4 * 3
             || self.next_paced(now) > now
             || self.rtt.smoothed() > 2 * self.rtt.min() + GRANULARITY
+    }
+
+    /// How many packets a next link to the same peer should begin with, as this one has shown what the path takes.
+    pub(crate) fn next_first_flight(&self) -> u8 {
+        let packets = self.congestion.known_room().div_ceil(self.mtu.max(1));
+        packets.clamp(LEAST_FLIGHT.into(), FIRST_FLIGHT.into()) as u8
     }
 
     /// What the packets carry that are neither acknowledged nor lost, from the oldest to the newest: what a probe may repeat.

@@ -180,7 +180,11 @@ impl Socket {
                 self.actions.push_back(LinkAction::CancelDial);
             }
         }
-        if let Some(link) = self.link.take().filter(|_| hang_up) {
+        let Some(link) = self.link.take() else { return };
+        if let Some(datagram) = &link.datagram {
+            self.first_flight = datagram.next_first_flight();
+        }
+        if hang_up {
             self.actions.push_back(LinkAction::HangUp(link.id));
         }
     }

@@ -186,7 +186,7 @@ impl Socket {
             }
             None => None,
         };
-        let rtt = self.known_rtt();
+        let (rtt, first_flight) = (self.known_rtt(), self.first_flight);
         let Some(dialer) = &mut self.dialer else { return };
         let nonce = dialer.rng.array();
         let (auth, versions) = (dialer.auth.clone(), (VERSION, VERSION));
@@ -206,7 +206,7 @@ impl Socket {
         let hello = Bytes::from(packet);
         self.attach(link, Phase::Greeting { hello: hello.clone(), nonce }, opening);
         if let (LinkKind::Datagram { mtu }, Some(link)) = (kind, &mut self.link) {
-            let mut datagram = DatagramLink::client(self.now, mtu.into(), id, hello, rtt, &self.config);
+            let mut datagram = DatagramLink::client(self.now, mtu.into(), id, hello, rtt, first_flight, &self.config);
             if let Some(session) = self.session.as_ref().filter(|_| datagram.may_be_early()) {
                 datagram.name(&session.secret, session.epoch, false);
             }
@@ -447,7 +447,8 @@ impl Socket {
         match bearer {
             Bearer::Stream(deframer) => link.deframer = deframer,
             Bearer::Datagrams(arrival) => {
-                link.datagram = Some(Box::new(DatagramLink::server(self.now, &arrival, &self.config)));
+                link.datagram =
+                    Some(Box::new(DatagramLink::server(self.now, &arrival, self.first_flight, &self.config)));
             }
         }
     }

@@ -54,6 +54,7 @@ use crate::event::{Closed, Event};
 use crate::ids::{Incarnation, LaneId, LinkId, SessionId};
 use crate::link::LinkAction;
 use crate::message::{LaneOptions, Unconfirmed};
+use crate::recovery::FIRST_FLIGHT;
 use crate::time::Time;
 pub(crate) use arena::Arena;
 use asks::Asks;
@@ -119,6 +120,8 @@ pub struct Socket {
     next_send: u64,
     /// Links in a row that ended in a violation without any progress.
     violations: u8,
+    /// How many packets the next datagram link begins with, as its path is likely to be that of the last.
+    first_flight: u8,
     counters: Counters,
     #[serde(skip)]
     arena: Arena,
@@ -203,6 +206,7 @@ impl Socket {
             run: None,
             next_send: 0,
             violations: 0,
+            first_flight: FIRST_FLIGHT,
             counters: Counters::default(),
             arena: Arena::default(),
         }

@@ -428,3 +428,28 @@ fn a_lazy_driver_is_told_of_a_links_output_once() {
         assert_eq!(world.texts(server), ["heard"]);
     }
 }
+
+/// 4 MiB over 100 Mbit/s, which are a third of a second.
+#[test]
+fn a_trickle_says_nothing_of_what_the_path_carries() {
+    for messages in [0, 1, 3, 20] {
+        let mut scene = Scene::pair(messages);
+        scene.lay(&Path { bottleneck: Some((12_500_000, 250_000)), ..Path::default() });
+        for _ in 0..30 {
+            (0..messages).for_each(|_| scene.world.send(scene.client, "little").unwrap());
+            scene.run_for(SECOND);
+        }
+        scene.texts();
+        let from = scene.world.now();
+        let (mut written, mut read) = (0, 0);
+        while read < 256 {
+            while written < 256 && scene.world.send(scene.client, vec![b'x'; 16 << 10]).is_ok() {
+                written += 1;
+            }
+            scene.run_for(MILLISECOND);
+            read += scene.texts()[0].len();
+        }
+        let took = scene.world.now().since(from);
+        assert!(took < 420 * MILLISECOND, "{took:?} after {messages} messages each second");
+    }
+}

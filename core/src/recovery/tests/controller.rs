@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::super::congestion::{AckSample, Congestion, Controller, LossSample};
 use super::super::delivery::RateSample;
 use super::super::rtt::GRANULARITY;
-use crate::recovery::Settings;
+use crate::recovery::{FIRST_FLIGHT, Settings};
 use crate::time::Time;
 
 const MTU: u64 = 1000;
@@ -17,6 +17,10 @@ const PRODUCT: u64 = 1000 * MTU;
 const ALLOWANCE: u64 = 8 * MTU;
 /// ACKs in a round trip: each is for two packets.
 const ACKS: u64 = 500;
+
+fn settings(rtt: Duration, peer_ack_delay: Duration) -> Settings {
+    Settings { mtu: MTU, peer_ack_delay, handshake_rtt: Some(rtt), first_flight: FIRST_FLIGHT, fixed_window: None }
+}
 
 /// A controller, and what its path tells it.
 #[derive(Clone)]
@@ -38,10 +42,14 @@ impl Driver {
     }
 
     fn with(rtt: Duration, peer_ack_delay: Duration) -> Driver {
-        let settings = Settings { mtu: MTU, peer_ack_delay, handshake_rtt: Some(rtt), fixed_window: None };
+        Driver::of(&settings(rtt, peer_ack_delay))
+    }
+
+    fn of(settings: &Settings) -> Driver {
+        let rtt = settings.handshake_rtt.unwrap();
         let now = Time::from_millis(100_000);
         Driver {
-            controller: Congestion::new(now, &settings),
+            controller: Congestion::new(now, settings),
             now,
             delivered: 0,
             before: VecDeque::new(),
@@ -181,6 +189,27 @@ fn the_window_grows_fourfold_only_until_the_queue_of_the_first_round_trip_is_see
     driver.rtt = 2 * RTT;
     (0..ACKS / 2).for_each(|_| driver.ack(64 * MTU / ACKS));
     assert_eq!(driver.controller.window(), (64 + 3 * 32) * MTU);
+}
+
+#[test]
+fn the_window_of_a_path_that_a_former_link_knew_begins_there_and_grows_twofold() {
+    let mut driver = Driver::of(&Settings { first_flight: 20, ..settings(RTT, Duration::ZERO) });
+    assert_eq!(driver.controller.window(), 20 * MTU);
+    driver.round(20 * MTU);
+    assert_eq!(driver.controller.window(), 40 * MTU);
+}
+
+#[test]
+fn what_the_path_takes_is_the_window_until_a_queue_shows_its_rate_and_the_product_once_it_is_full() {
+    let mut driver = Driver::new();
+    assert_eq!(driver.controller.known_room(), 64 * MTU);
+    driver.round(64 * MTU);
+    assert_eq!(driver.controller.known_room(), 256 * MTU);
+    driver.rtt = 2 * RTT;
+    driver.round(64 * MTU);
+    assert_eq!(driver.controller.known_room(), 2 * 64 * MTU, "64 packets in the round trip without a queue");
+    let full = Driver::cruising().controller.known_room();
+    assert!((PRODUCT * 99 / 100..=PRODUCT).contains(&full), "{full}");
 }
 
 #[test]

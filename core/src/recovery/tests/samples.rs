@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::super::congestion::{AckSample, Controller, LossSample};
 use super::super::delivery::RateSample;
-use crate::recovery::{Recovery, Settings};
+use crate::recovery::{FIRST_FLIGHT, Recovery, Settings};
 use crate::time::Time;
 
 const SIZE: u64 = 1000;
@@ -59,7 +59,13 @@ struct Sender {
 
 impl Sender {
     fn new() -> Sender {
-        let settings = Settings { mtu: SIZE, peer_ack_delay: RTT / 2, handshake_rtt: Some(RTT), fixed_window: None };
+        let settings = Settings {
+            mtu: SIZE,
+            peer_ack_delay: RTT / 2,
+            handshake_rtt: Some(RTT),
+            first_flight: FIRST_FLIGHT,
+            fixed_window: None,
+        };
         let told = Listener::default();
         Sender { recovery: Recovery::with_controller(at(0), &settings, told.clone()), told }
     }

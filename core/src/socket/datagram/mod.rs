@@ -114,14 +114,14 @@ impl Path {
 }
 
 impl DatagramLink {
-    fn new(now: Time, mtu: usize, id: [u8; 16], config: &Config) -> DatagramLink {
+    fn new(now: Time, mtu: usize, id: [u8; 16], first_flight: u8, config: &Config) -> DatagramLink {
         let mtu = mtu.max(MIN_MTU);
         DatagramLink {
             mtu,
             start: now,
             id,
             ids: None,
-            recovery: recovery(mtu, config, None),
+            recovery: recovery(mtu, config, None, first_flight),
             arrivals: AckTracker::new(MAX_ACK_DELAY),
             ack_now: false,
             outstanding: Outstanding::default(),
@@ -139,23 +139,25 @@ impl DatagramLink {
         }
     }
 
-    /// A client's, with its HELLO. `rtt`: of the last link.
+    /// A client's, with its HELLO. `rtt`: of the last link; `first_flight`: what that has [shown](Self::next_first_flight) to be right.
     pub(crate) fn client(
         now: Time,
         mtu: usize,
         id: [u8; 16],
         hello: Bytes,
         rtt: Option<Duration>,
+        first_flight: u8,
         config: &Config,
     ) -> DatagramLink {
-        DatagramLink { greeting: Some(Greeting::hello(now, hello, rtt)), ..DatagramLink::new(now, mtu, id, config) }
+        let greeting = Some(Greeting::hello(now, hello, rtt));
+        DatagramLink { greeting, ..DatagramLink::new(now, mtu, id, first_flight, config) }
     }
 
     /// A server's, for a HELLO that is answered with WELCOME.
-    pub(crate) fn server(now: Time, arrival: &Arrival, config: &Config) -> DatagramLink {
+    pub(crate) fn server(now: Time, arrival: &Arrival, first_flight: u8, config: &Config) -> DatagramLink {
         let Arrival { mtu, id, proven, size, challenge } = *arrival;
         let path = (!proven).then_some(Path { challenge, due: true, received: size, sent: 0, is_full: false });
-        DatagramLink { path, ..DatagramLink::new(now, mtu, id, config) }
+        DatagramLink { path, ..DatagramLink::new(now, mtu, id, first_flight, config) }
     }
 
     /// Whether data may follow the HELLO: it stands in one datagram.
@@ -174,7 +176,7 @@ impl DatagramLink {
         let Some(greeting) = self.greeting.take() else { return };
         let rtt = greeting.left_at.filter(|_| !greeting.repeated).map(|at| now.since(at));
         if rtt.is_some() && self.recovery.next_number() == 0 {
-            self.recovery = recovery(self.mtu, config, rtt);
+            self.recovery = recovery(self.mtu, config, rtt, self.next_first_flight());
             self.start = now;
         }
     }
@@ -203,6 +205,11 @@ impl DatagramLink {
     pub(super) fn rtt(&self) -> Option<Duration> {
         let rtt = self.recovery.rtt();
         rtt.is_measured().then(|| rtt.smoothed())
+    }
+
+    /// How many packets the next link should begin with.
+    pub(super) fn next_first_flight(&self) -> u8 {
+        self.recovery.next_first_flight()
     }
 
     /// Lanes have made progress.
@@ -310,11 +317,12 @@ impl DatagramLink {
     }
 }
 
-fn recovery(mtu: usize, config: &Config, handshake_rtt: Option<Duration>) -> Recovery<Carried> {
+fn recovery(mtu: usize, config: &Config, handshake_rtt: Option<Duration>, first_flight: u8) -> Recovery<Carried> {
     let settings = Settings {
         mtu: mtu as u64,
         peer_ack_delay: MAX_ACK_DELAY,
         handshake_rtt,
+        first_flight,
         fixed_window: match config.congestion {
             Congestion::RateBased => None,
             Congestion::FixedWindow { bytes } => Some(bytes as u64),
