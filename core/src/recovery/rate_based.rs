@@ -83,6 +83,12 @@ pub(crate) struct RateBased {
     rate: u64,
     aggregation: AckAggregation,
     min_rtt: Duration,
+    /// The least that it can be, as the path is longer than it was: the smallest round trip since that was seen.
+    least_rtt: Duration,
+    /// What may be that, while probing goes on.
+    longer: Option<Longer>,
+    /// The smallest round trip of the last round.
+    last_rtt: Duration,
     /// When the queue was seen to be short.
     short_at: Time,
     /// Whether the newest round trip saw a queue.
@@ -98,6 +104,17 @@ pub(crate) struct RateBased {
     /// The rate when the path last seemed to get faster, and rounds since.
     full_rate: u64,
     full_rounds: u32,
+}
+
+/// A round trip that is longer than the smallest and does not become shorter: if more in flight does not make it longer either, then no queue does, and
+/// the path itself has become longer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct Longer {
+    rtt: Duration,
+    /// What has to be in flight to see that.
+    reach: u64,
+    /// The smallest round trip with as much in flight.
+    seen: Duration,
 }
 
 /// What happens in a round trip.
@@ -137,6 +154,9 @@ impl RateBased {
             rate: 0,
             aggregation: AckAggregation::new(now),
             min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
+            least_rtt: Duration::ZERO,
+            longer: None,
+            last_rtt: Duration::MAX,
             short_at: now,
             queued: false,
             is_busy: false,
@@ -191,10 +211,16 @@ impl RateBased {
     }
 
     fn measure(&mut self, ack: &AckSample) {
-        self.min_rtt = ack.min_rtt;
+        if let Some(rtt) = ack.rtt {
+            self.least_rtt = self.least_rtt.min(rtt);
+        }
+        self.min_rtt = ack.min_rtt.max(self.least_rtt);
         if let Some(rtt) = ack.rtt {
             self.round.min_rtt = self.round.min_rtt.min(rtt);
             self.queued = self.is_queued(rtt);
+            if let Some(longer) = self.longer.as_mut().filter(|longer| ack.now.since(self.since) >= 2 * longer.rtt) {
+                longer.seen = longer.seen.min(rtt);
+            }
             if rtt <= self.min_rtt + self.min_rtt / 16 {
                 self.short_at = ack.now;
             }
@@ -220,6 +246,7 @@ impl RateBased {
     fn end_round(&mut self, delivered: u64) {
         let overflow = self.has_overflowed(delivered);
         if overflow {
+            self.longer = None;
             // A queue that stays is kept by others, and this flow's part of it is not left to them.
             let round_trip = self.round.min_rtt.min(2 * self.min_rtt);
             let least = percent(self.carried_in(round_trip), LEAST_BOUND) + self.allowance();
@@ -241,6 +268,7 @@ impl RateBased {
             self.aggregation.end_round();
             self.rate = self.rates.iter().copied().max().unwrap_or(0);
         }
+        self.last_rtt = self.round.min_rtt;
         self.round = Round::new(self.round.number + 1, delivered);
     }
 
@@ -266,17 +294,35 @@ impl RateBased {
         }
     }
 
-    fn turn(&mut self, now: Time, in_flight: u64) {
+    /// Whether the path itself is longer, once packets have left with more in flight and a round trip has shown what became of them.
+    fn judge_longer(&mut self, now: Time, in_flight: u64) {
+        let elapsed = now.since(self.since);
+        let Some(longer) = self.longer.take_if(|longer| elapsed >= 3 * longer.rtt) else { return };
+        let is_same = longer.seen <= longer.rtt + longer.rtt / 16 + GRANULARITY / 8;
+        if is_same && in_flight >= longer.reach / 10 * 9 {
+            self.least_rtt = longer.rtt;
+            self.growth = (now, self.rate);
+        }
+    }
+
+    fn turn(&mut self, now: Time, in_flight: u64, acked: u64) {
         let elapsed = now.since(self.since);
         match self.mode {
             Mode::Startup if self.is_full() => self.enter(now, Mode::Drain),
             Mode::Drain | Mode::Down if in_flight <= self.product() => self.cruise(now),
             Mode::Down if elapsed >= DOWN_ROUND_TRIPS * self.min_rtt => self.cruise(now),
+            // It is no queue of the startup: the path is longer than it was.
+            Mode::Drain if elapsed >= DOWN_ROUND_TRIPS * self.last_rtt => self.cruise(now),
             Mode::Cruise { until } if self.round.number >= until => {
                 self.bound = percent(self.bound, UP_WINDOW);
                 self.growth = (now, self.rate);
+                // A window that is full, and would be delivered faster if the round trip were what it was.
+                let (rtt, reach) = (self.last_rtt, percent(in_flight.saturating_add(acked), UP_WINDOW));
+                let is_longer = self.carried_in(rtt).min(reach) > self.full();
+                self.longer = is_longer.then_some(Longer { rtt, reach, seen: Duration::MAX });
                 self.enter(now, Mode::Up);
             }
+            Mode::Up if self.longer.is_some() => self.judge_longer(now, in_flight.saturating_add(acked)),
             Mode::Up if elapsed >= self.min_rtt => {
                 let most = percent(self.product(), UP_WINDOW).min(self.bound.saturating_sub(self.mtu));
                 if self.rate > percent(self.growth.1, FASTER) {
@@ -292,18 +338,26 @@ impl RateBased {
             }
             _ => {}
         }
+        if self.mode != Mode::Up {
+            self.longer = None;
+        }
         let may_leave = !matches!(self.mode, Mode::Startup | Mode::ProbeRtt { .. });
         if may_leave && now.since(self.short_at) > PROBE_RTT_AFTER {
             self.enter(now, Mode::ProbeRtt { until: now + PROBE_RTT_TIME.max(self.min_rtt) });
         }
     }
 
-    fn resize(&mut self, acked: u64) {
-        let least = MIN_PACKETS * self.mtu;
+    /// What may be in flight when nothing bounds it.
+    fn full(&self) -> u64 {
         // What is in flight beyond the product is there for what is held back: a second product, or more where more is.
         let product = self.product();
         let held = self.aggregation.extra().min(self.carried_in(MOST_HELD));
-        let full = (product + held).max(percent(product, WINDOW)) + self.allowance();
+        (product + held).max(percent(product, WINDOW)) + self.allowance()
+    }
+
+    fn resize(&mut self, acked: u64) {
+        let least = MIN_PACKETS * self.mtu;
+        let full = self.full();
         self.window = match self.mode {
             Mode::Startup => {
                 let growth = match self.round.number {
@@ -314,7 +368,10 @@ impl RateBased {
                 self.window + growth
             }
             Mode::ProbeRtt { .. } => percent(self.product(), PROBE_RTT_WINDOW).max(least),
-            _ => full.min(self.bound).max(least),
+            _ => {
+                let reach = self.longer.as_ref().map_or(0, |longer| longer.reach);
+                full.max(reach).min(self.bound).max(least)
+            }
         };
     }
 
@@ -334,7 +391,7 @@ impl RateBased {
 impl Controller for RateBased {
     fn on_ack(&mut self, ack: &AckSample) {
         self.measure(ack);
-        self.turn(ack.now, ack.in_flight);
+        self.turn(ack.now, ack.in_flight, ack.acked);
         self.resize(ack.acked);
         self.set_pace();
     }

@@ -288,12 +288,51 @@ fn a_rate_is_believed_for_five_rounds() {
 fn the_queue_of_the_startup_is_left_to_run_empty_at_half_the_rate() {
     let mut driver = Driver::draining();
     driver.in_flight = PRODUCT + 1;
-    (0..20).for_each(|_| driver.round(PRODUCT));
+    (0..5).for_each(|_| driver.round(PRODUCT));
     assert_eq!(driver.pace(), 50);
     assert_eq!(driver.controller.window(), 2 * PRODUCT + ALLOWANCE);
     driver.in_flight = PRODUCT;
     driver.ack(PRODUCT / ACKS);
     assert_eq!(driver.pace(), 100);
+}
+
+#[test]
+fn what_does_not_run_empty_in_six_round_trips_is_not_the_queue_of_the_startup() {
+    let mut driver = Driver::draining();
+    driver.in_flight = PRODUCT + 1;
+    assert!((5 * ACKS..=6 * ACKS).contains(&driver.until_pace(100)));
+}
+
+/// The path holds six times as much as before: a window that is full is delivered in each round trip.
+fn lengthened() -> Driver {
+    let mut driver = Driver::cruising();
+    driver.rtt = 6 * RTT;
+    driver
+}
+
+#[test]
+fn a_round_trip_that_more_in_flight_does_not_lengthen_is_that_of_the_path() {
+    let mut driver = lengthened();
+    for _ in 0..100 {
+        driver.in_flight = driver.controller.window().min(6 * PRODUCT);
+        driver.round(driver.in_flight);
+    }
+    assert!(driver.controller.window() >= 12 * PRODUCT, "{}", driver.controller.window());
+    // Until one is shorter.
+    driver.rtt = RTT;
+    (0..20).for_each(|_| driver.round(PRODUCT));
+    assert!(driver.controller.window() <= 3 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
+}
+
+#[test]
+fn a_round_trip_that_more_in_flight_lengthens_is_that_of_a_queue() {
+    let mut driver = lengthened();
+    for _ in 0..100 {
+        driver.in_flight = driver.controller.window();
+        driver.rtt = RTT.max(3 * RTT * driver.in_flight as u32 / PRODUCT as u32);
+        driver.round(driver.in_flight);
+    }
+    assert!(driver.controller.window() <= 2 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
 }
 
 #[test]
@@ -411,7 +450,6 @@ fn a_path_that_carries_nearly_nothing_gets_four_packets_and_a_packet_each_second
     let mut driver = Driver::with(Duration::from_millis(1), Duration::ZERO);
     driver.min_rtt = Duration::from_millis(1);
     driver.rtt = Duration::from_secs(10);
-    driver.in_flight = u64::MAX;
     driver.until(10 * MTU, |driver| driver.controller.window() == 4 * MTU);
     (0..20).for_each(|_| driver.round(MTU));
     assert_eq!(driver.controller.window(), 4 * MTU);

@@ -143,6 +143,28 @@ fn a_path_that_becomes_faster_is_soon_filled() {
     }
 }
 
+/// The rate is the same, but the round trips that were measured do not come back for ten seconds. From the first packet on: the handshake took a shorter way.
+#[test]
+fn a_path_that_becomes_longer_is_soon_filled_again() {
+    for (before, after, at, losses) in
+        [(20, 100, SECOND, 0..=5), (50, 200, SECOND, 0..=5), (1, 50, SECOND, 0..=5), (20, 100, 0, 0..=0)]
+    {
+        for loss in losses.step_by(5) {
+            let workload = Workload { messages: 100_000, ..Workload::bulk() };
+            let short = path(100, before, 100, loss);
+            let queue = path(100, after, 100, loss).queue;
+            let settings = Settings { handshake_rtt: Some(Duration::from_millis(before)), ..settings() };
+            let mut path = Path::new(short, short, 1, vec![Flow::new(workload, &settings)]);
+            path.run(at);
+            let long = Conditions { delay: after * 500, queue, ..short };
+            (path.there.conditions, path.back.conditions) = (long, long);
+            path.run(at + 6 * SECOND);
+            let used = path.flows[0].delivered_in(at + 5 * SECOND..at + 6 * SECOND) * 8 / SECOND;
+            assert!(used >= 95 - 3 * loss, "{used} Mbit/s of {before} and then {after} ms at {at} us, {loss} % loss");
+        }
+    }
+}
+
 #[test]
 fn a_path_that_becomes_slower_keeps_no_long_queue() {
     for loss in [0, 5] {
