@@ -87,7 +87,7 @@ pub(crate) struct RateBased {
     least_rtt: Duration,
     /// What may be that, while probing goes on.
     longer: Option<Longer>,
-    /// The smallest round trip of the last round.
+    /// The smallest round trip of the last round in which one was measured.
     last_rtt: Duration,
     /// When the queue was seen to be short.
     short_at: Time,
@@ -156,7 +156,7 @@ impl RateBased {
             min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
             least_rtt: Duration::ZERO,
             longer: None,
-            last_rtt: Duration::MAX,
+            last_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
             short_at: now,
             queued: false,
             is_busy: false,
@@ -268,7 +268,9 @@ impl RateBased {
             self.aggregation.end_round();
             self.rate = self.rates.iter().copied().max().unwrap_or(0);
         }
-        self.last_rtt = self.round.min_rtt;
+        if self.round.min_rtt < Duration::MAX {
+            self.last_rtt = self.round.min_rtt;
+        }
         self.round = Round::new(self.round.number + 1, delivered);
     }
 

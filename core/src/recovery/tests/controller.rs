@@ -34,6 +34,8 @@ struct Driver {
     min_rtt: Duration,
     in_flight: u64,
     app_limited: bool,
+    /// Whether ACKs measure the round trip.
+    measures: bool,
 }
 
 impl Driver {
@@ -57,6 +59,7 @@ impl Driver {
             min_rtt: rtt,
             in_flight: 0,
             app_limited: false,
+            measures: true,
         }
     }
 
@@ -109,9 +112,16 @@ impl Driver {
                 app_limited: self.app_limited,
                 prior_delivered,
             }),
-            rtt: Some(self.rtt),
+            rtt: self.measures.then_some(self.rtt),
             min_rtt: self.min_rtt,
         });
+    }
+
+    /// A round trip of ACKs that measure none: the highest packet was acknowledged before, or only acknowledged itself.
+    fn unmeasured_round(&mut self, bytes: u64) {
+        let rtt = core::mem::take(&mut self.measures);
+        self.round(bytes);
+        self.measures = rtt;
     }
 
     /// A round trip that delivers so many bytes.
@@ -301,6 +311,18 @@ fn what_does_not_run_empty_in_six_round_trips_is_not_the_queue_of_the_startup() 
     let mut driver = Driver::draining();
     driver.in_flight = PRODUCT + 1;
     assert!((5 * ACKS..=6 * ACKS).contains(&driver.until_pace(100)));
+}
+
+#[test]
+fn rounds_in_which_no_round_trip_is_measured_are_no_harm() {
+    let mut driver = Driver::new();
+    driver.in_flight = 2 * PRODUCT;
+    for _ in 0..100 {
+        driver.unmeasured_round(PRODUCT);
+    }
+    driver.in_flight = PRODUCT;
+    driver.round(PRODUCT);
+    assert!((80..=125).contains(&driver.pace()), "{}", driver.pace());
 }
 
 /// The path holds six times as much as before: a window that is full is delivered in each round trip.
