@@ -19,6 +19,8 @@ const ACK_PACKETS: u64 = 8;
 const MOST_HELD: Duration = Duration::from_millis(50);
 /// Rounds for which a rate is believed: about those of a cycle of probing.
 pub(super) const RATE_ROUNDS: usize = 5;
+/// What part of the window is more than an application with little to send has in flight.
+const MUCH: u64 = 8;
 /// Rounds of little growth after which the path counts as full; one in which a queue was seen counts twice.
 const FULL_ROUNDS: u32 = 3;
 /// Less growth in a round is little, in percent of the rate before.
@@ -54,7 +56,7 @@ enum Mode {
     Startup,
     /// Lets the queue of the startup run empty.
     Drain,
-    /// Sends more for a round trip or two, to see whether the path carries it, and for longer while it does.
+    /// Sends more for a round trip or two, or three that may be [`Longer`], to see whether the path carries it, and for longer while it does.
     Up,
     /// Sends less until what was too much has left.
     Down,
@@ -71,7 +73,7 @@ enum Mode {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct RateBased {
     mtu: u64,
-    /// A former link has shown what the path takes: the first round only doubles it.
+    /// A former link has shown that the path takes less than what is tried otherwise: the first round only doubles it.
     is_known: bool,
     peer_ack_delay: Duration,
     mode: Mode,
@@ -113,7 +115,7 @@ struct Longer {
     rtt: Duration,
     /// What has to be in flight to see that.
     reach: u64,
-    /// The smallest round trip with as much in flight.
+    /// The smallest round trip since that was to be seen.
     seen: Duration,
 }
 
@@ -229,9 +231,12 @@ impl RateBased {
         let short = ack.rtt.is_some_and(|rtt| rtt <= self.min_rtt + most + GRANULARITY / 8);
         self.noise.on_ack(ack.sent, ack.acked, short);
         let Some(sample) = &ack.rate else { return };
-        self.round.app_limited |= sample.app_limited;
-        self.is_busy = self.queued && !sample.app_limited;
-        if !sample.app_limited || sample.rate() > self.rate {
+        // A queue before which so much arrives is not left by an application with little to send.
+        let is_path = self.is_full() && self.queued && sample.delivered >= self.window / MUCH;
+        let app_limited = sample.app_limited && !is_path;
+        self.round.app_limited |= app_limited;
+        self.is_busy = self.queued && !app_limited && sample.prior_delivered > 0;
+        if !app_limited || sample.rate() > self.rate {
             self.rates[0] = self.rates[0].max(sample.rate());
             self.rate = self.rate.max(sample.rate());
         }
@@ -302,7 +307,7 @@ impl RateBased {
         let Some(longer) = self.longer.take_if(|longer| elapsed >= 3 * longer.rtt) else { return };
         let is_same = longer.seen <= longer.rtt + longer.rtt / 16 + GRANULARITY / 8;
         if is_same && in_flight >= longer.reach / 10 * 9 {
-            self.least_rtt = longer.rtt;
+            self.least_rtt = longer.rtt.min(longer.seen);
             self.growth = (now, self.rate);
         }
     }
@@ -320,7 +325,7 @@ impl RateBased {
                 self.growth = (now, self.rate);
                 // A window that is full, and would be delivered faster if the round trip were what it was.
                 let (rtt, reach) = (self.last_rtt, percent(in_flight.saturating_add(acked), UP_WINDOW));
-                let is_longer = self.carried_in(rtt).min(reach) > self.full();
+                let is_longer = rtt > 3 * self.min_rtt + GRANULARITY && self.carried_in(rtt).min(reach) > self.full();
                 self.longer = is_longer.then_some(Longer { rtt, reach, seen: Duration::MAX });
                 self.enter(now, Mode::Up);
             }

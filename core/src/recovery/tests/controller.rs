@@ -282,6 +282,18 @@ fn an_application_with_little_to_send_ends_no_startup_and_lowers_no_rate() {
 }
 
 #[test]
+fn what_arrives_behind_a_queue_lowers_the_rate_though_the_application_had_no_more_to_send() {
+    for (delivered, lowers) in [(PRODUCT / 2, true), (PRODUCT / 5, false)] {
+        let mut driver = Driver::cruising();
+        driver.app_limited = true;
+        driver.in_flight = 0;
+        driver.rtt = 2 * RTT;
+        (0..20).for_each(|_| driver.round(delivered));
+        assert_eq!(driver.pace() < 90, lowers, "{}", driver.pace());
+    }
+}
+
+#[test]
 fn a_rate_is_believed_for_five_rounds() {
     let mut driver = Driver::cruising();
     driver.in_flight = u64::MAX;

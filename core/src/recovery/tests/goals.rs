@@ -141,3 +141,22 @@ fn a_rival_that_heeds_no_loss_keeps_its_part_and_leaves_some() {
         }
     }
 }
+
+/// Each is too small a part of the queue to see what more in flight does to it.
+#[test]
+fn many_flows_share_a_deep_queue_fairly_and_leave_it_short() {
+    for (count, loss) in [(4, 0), (8, 0), (8, 1), (12, 0)] {
+        let deep = Conditions { queue: 5_000_000, ..Conditions::usual(loss) };
+        let flows = (0..count).map(|number| Flow::new(long(number * 200_000), &settings())).collect();
+        let mut path = Path::new(deep, deep, 1, flows);
+        for second in 1..=30 {
+            path.run(second * SECOND);
+            let slowest = path.flows.iter().map(|flow| flow.recovery.rtt().smoothed()).max().unwrap();
+            assert!(slowest.as_millis() <= 150, "{slowest:?} of {count} flows at {loss} % loss after {second} s");
+        }
+        let shares = path.flows.iter().map(|flow| flow.delivered_in(10 * SECOND..30 * SECOND) as f64);
+        let (sum, squares) = shares.fold((0.0, 0.0), |(sum, squares), share| (sum + share, squares + share * share));
+        let fairness = sum * sum / (count as f64 * squares);
+        assert!(fairness >= 0.9, "{fairness:.3} of {count} flows at {loss} % loss");
+    }
+}

@@ -541,6 +541,7 @@ fn what_the_application_limits_says_nothing_of_the_path_to_the_next_link() {
     for (burst, late) in [(1, 0), (1, 40), (3, 0), (3, 40), (10, 40)] {
         let mut recovery: Recovery<()> = Recovery::new(Time::ZERO, &settings);
         for second in 1..20 {
+            assert_eq!(recovery.next_first_flight(), 64, "{burst} at a time, {late} ms late, after {second} s");
             let now = Time::from_millis(1000 * second);
             let first = recovery.next_number();
             (0..burst).for_each(|_| recovery.on_sent(now, 300, false, ()));
