@@ -35,7 +35,7 @@ mod sent;
 
 pub(crate) use ack_tracker::{AckTracker, Asks, MAX_ACK_RANGES};
 pub(crate) use redundancy::{PathView, Redundancy};
-pub(crate) use sender::{FIRST_FLIGHT, Fate, Permit, Recovery, Settings};
+pub(crate) use sender::{Fate, Permit, Recovery, Settings};
 
 #[cfg(test)]
 mod tests;

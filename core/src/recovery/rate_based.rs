@@ -8,11 +8,9 @@ use super::ack_aggregation::{AckAggregation, bytes_in};
 use super::congestion::{AckSample, Controller, LossSample};
 use super::noise::Noise;
 use super::rtt::{GRANULARITY, INITIAL_RTT};
-use super::sender::{FIRST_FLIGHT, Settings};
+use super::sender::{FIRST_FLIGHT, LEAST_FLIGHT, Settings};
 use crate::time::Time;
 
-/// Packets that may be in flight however little the path carries.
-const MIN_PACKETS: u64 = 4;
 /// Packets beyond the model, as an ACK may come for so many only.
 const ACK_PACKETS: u64 = 8;
 /// A host that waits for the processor is made up for as long as this: on a longer path the window has room for it anyway.
@@ -56,8 +54,17 @@ enum Mode {
     Startup,
     /// Lets the queue of the startup run empty.
     Drain,
-    /// Sends more for a round trip or two, or three that may be [`Longer`], to see whether the path carries it, and for longer while it does.
+    /// Sends more for a round trip or two to see whether the path carries it, and for longer while it does.
     Up,
+    /// The same while the round trip is far longer than the smallest and may have become that of the path: for three of them, to see whether more in
+    /// flight makes it longer still. If not, then no queue does.
+    Longer {
+        rtt: Duration,
+        /// What has to be in flight.
+        reach: u64,
+        /// The smallest round trip since that was to be seen.
+        seen: Duration,
+    },
     /// Sends less until what was too much has left.
     Down,
     /// Sends at the rate, until this round.
@@ -87,8 +94,6 @@ pub(crate) struct RateBased {
     min_rtt: Duration,
     /// The least that it can be, as the path is longer than it was: the smallest round trip since that was seen.
     least_rtt: Duration,
-    /// What may be that, while probing goes on.
-    longer: Option<Longer>,
     /// The smallest round trip of the last round in which one was measured.
     last_rtt: Duration,
     /// When the queue was seen to be short.
@@ -106,17 +111,6 @@ pub(crate) struct RateBased {
     /// The rate when the path last seemed to get faster, and rounds since.
     full_rate: u64,
     full_rounds: u32,
-}
-
-/// A round trip that is longer than the smallest and does not become shorter: if more in flight does not make it longer either, then no queue does, and
-/// the path itself has become longer.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-struct Longer {
-    rtt: Duration,
-    /// What has to be in flight to see that.
-    reach: u64,
-    /// The smallest round trip since that was to be seen.
-    seen: Duration,
 }
 
 /// What happens in a round trip.
@@ -146,18 +140,17 @@ impl RateBased {
     pub(super) fn new(now: Time, settings: &Settings) -> RateBased {
         let mut controller = RateBased {
             mtu: settings.mtu,
-            is_known: settings.first_flight < FIRST_FLIGHT,
+            is_known: settings.first_flight.is_some(),
             peer_ack_delay: settings.peer_ack_delay,
             mode: Mode::Startup,
             since: now,
-            window: u64::from(settings.first_flight) * settings.mtu,
+            window: u64::from(settings.first_flight.unwrap_or(FIRST_FLIGHT)) * settings.mtu,
             pacing_rate: 0,
             rates: [0; RATE_ROUNDS],
             rate: 0,
             aggregation: AckAggregation::new(now),
             min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
             least_rtt: Duration::ZERO,
-            longer: None,
             last_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
             short_at: now,
             queued: false,
@@ -220,8 +213,11 @@ impl RateBased {
         if let Some(rtt) = ack.rtt {
             self.round.min_rtt = self.round.min_rtt.min(rtt);
             self.queued = self.is_queued(rtt);
-            if let Some(longer) = self.longer.as_mut().filter(|longer| ack.now.since(self.since) >= 2 * longer.rtt) {
-                longer.seen = longer.seen.min(rtt);
+            match &mut self.mode {
+                Mode::Longer { rtt: before, seen, .. } if ack.now.since(self.since) >= 2 * *before => {
+                    *seen = rtt.min(*seen)
+                }
+                _ => {}
             }
             if rtt <= self.min_rtt + self.min_rtt / 16 {
                 self.short_at = ack.now;
@@ -251,7 +247,9 @@ impl RateBased {
     fn end_round(&mut self, delivered: u64) {
         let overflow = self.has_overflowed(delivered);
         if overflow {
-            self.longer = None;
+            if let Mode::Longer { .. } = self.mode {
+                self.mode = Mode::Up;
+            }
             // A queue that stays is kept by others, and this flow's part of it is not left to them.
             let round_trip = self.round.min_rtt.min(2 * self.min_rtt);
             let least = percent(self.carried_in(round_trip), LEAST_BOUND) + self.allowance();
@@ -301,17 +299,6 @@ impl RateBased {
         }
     }
 
-    /// Whether the path itself is longer, once packets have left with more in flight and a round trip has shown what became of them.
-    fn judge_longer(&mut self, now: Time, in_flight: u64) {
-        let elapsed = now.since(self.since);
-        let Some(longer) = self.longer.take_if(|longer| elapsed >= 3 * longer.rtt) else { return };
-        let is_same = longer.seen <= longer.rtt + longer.rtt / 16 + GRANULARITY / 8;
-        if is_same && in_flight >= longer.reach / 10 * 9 {
-            self.least_rtt = longer.rtt.min(longer.seen);
-            self.growth = (now, self.rate);
-        }
-    }
-
     fn turn(&mut self, now: Time, in_flight: u64, acked: u64) {
         let elapsed = now.since(self.since);
         match self.mode {
@@ -326,10 +313,17 @@ impl RateBased {
                 // A window that is full, and would be delivered faster if the round trip were what it was.
                 let (rtt, reach) = (self.last_rtt, percent(in_flight.saturating_add(acked), UP_WINDOW));
                 let is_longer = rtt > 3 * self.min_rtt + GRANULARITY && self.carried_in(rtt).min(reach) > self.full();
-                self.longer = is_longer.then_some(Longer { rtt, reach, seen: Duration::MAX });
-                self.enter(now, Mode::Up);
+                self.enter(now, if is_longer { Mode::Longer { rtt, reach, seen: Duration::MAX } } else { Mode::Up });
             }
-            Mode::Up if self.longer.is_some() => self.judge_longer(now, in_flight.saturating_add(acked)),
+            // Packets have left with more in flight, and a round trip has shown what became of them.
+            Mode::Longer { rtt, reach, seen } if elapsed >= 3 * rtt => {
+                let is_same = seen <= rtt + rtt / 16 + GRANULARITY / 8;
+                if is_same && in_flight.saturating_add(acked) >= reach / 10 * 9 {
+                    self.least_rtt = rtt.min(seen);
+                    self.growth = (now, self.rate);
+                }
+                self.mode = Mode::Up;
+            }
             Mode::Up if elapsed >= self.min_rtt => {
                 let most = percent(self.product(), UP_WINDOW).min(self.bound.saturating_sub(self.mtu));
                 if self.rate > percent(self.growth.1, FASTER) {
@@ -344,9 +338,6 @@ impl RateBased {
                 self.cruise(now);
             }
             _ => {}
-        }
-        if self.mode != Mode::Up {
-            self.longer = None;
         }
         let may_leave = !matches!(self.mode, Mode::Startup | Mode::ProbeRtt { .. });
         if may_leave && now.since(self.short_at) > PROBE_RTT_AFTER {
@@ -363,7 +354,7 @@ impl RateBased {
     }
 
     fn resize(&mut self, acked: u64) {
-        let least = MIN_PACKETS * self.mtu;
+        let least = u64::from(LEAST_FLIGHT) * self.mtu;
         let full = self.full();
         self.window = match self.mode {
             Mode::Startup => {
@@ -375,10 +366,8 @@ impl RateBased {
                 self.window + growth
             }
             Mode::ProbeRtt { .. } => percent(self.product(), PROBE_RTT_WINDOW).max(least),
-            _ => {
-                let reach = self.longer.as_ref().map_or(0, |longer| longer.reach);
-                full.max(reach).min(self.bound).max(least)
-            }
+            Mode::Longer { reach, .. } => full.max(reach).min(self.bound).max(least),
+            Mode::Drain | Mode::Up | Mode::Down | Mode::Cruise { .. } => full.min(self.bound).max(least),
         };
     }
 
@@ -387,7 +376,7 @@ impl RateBased {
         let rate = match self.mode {
             Mode::Startup => percent(self.window.saturating_mul(1_000_000) / round_trip, STARTUP_RATE),
             Mode::Drain => percent(self.rate, DRAIN_RATE),
-            Mode::Up => percent(self.path_rate(), UP_RATE),
+            Mode::Up | Mode::Longer { .. } => percent(self.path_rate(), UP_RATE),
             Mode::Down => percent(self.rate, DOWN_RATE),
             Mode::Cruise { .. } | Mode::ProbeRtt { .. } => self.path_rate(),
         };

@@ -22,9 +22,9 @@ const MAX_TRACKED: usize = 32_768;
 /// Most ranges in what is acknowledged of them.
 const MAX_TRACKED_RANGES: usize = 1024;
 /// Packets of the first round trip on a path of which nothing is known.
-pub(crate) const FIRST_FLIGHT: u8 = 64;
-/// The same on a path that is known to take little.
-const LEAST_FLIGHT: u8 = 4;
+pub(super) const FIRST_FLIGHT: u8 = 64;
+/// Packets that may be in flight however little the path carries.
+pub(super) const LEAST_FLIGHT: u8 = 4;
 
 /// What a link's recovery has to be told in advance.
 #[derive(Clone, PartialEq, Debug)]
@@ -35,8 +35,8 @@ pub(crate) struct Settings {
     pub(crate) peer_ack_delay: Duration,
     /// The round trip that the handshake took.
     pub(crate) handshake_rtt: Option<Duration>,
-    /// Packets of the first round trip: [`FIRST_FLIGHT`], or what the former link told.
-    pub(crate) first_flight: u8,
+    /// Packets of the first round trip, as the former link told; `None` if it did not show the path to be slow.
+    pub(crate) first_flight: Option<u8>,
     /// The window of a private fabric, in bytes; `None` for a path that is shared.
     pub(crate) fixed_window: Option<u64>,
 }
@@ -171,10 +171,10 @@ impl<T, C: Controller> Recovery<T, C> {
             || self.rtt.smoothed() > 2 * self.rtt.min() + GRANULARITY
     }
 
-    /// How many packets a next link to the same peer should begin with, as this one has shown what the path takes.
-    pub(crate) fn next_first_flight(&self) -> u8 {
+    /// How many packets a next link to the same peer should begin with, if this one has shown that the path takes fewer than are tried otherwise.
+    pub(crate) fn next_first_flight(&self) -> Option<u8> {
         let packets = self.congestion.known_room().div_ceil(self.mtu.max(1));
-        packets.clamp(LEAST_FLIGHT.into(), FIRST_FLIGHT.into()) as u8
+        u8::try_from(packets).ok().filter(|packets| *packets < FIRST_FLIGHT).map(|packets| packets.max(LEAST_FLIGHT))
     }
 
     /// What the packets carry that are neither acknowledged nor lost, from the oldest to the newest: what a probe may repeat.

@@ -54,7 +54,6 @@ use crate::event::{Closed, Event};
 use crate::ids::{Incarnation, LaneId, LinkId, SessionId};
 use crate::link::LinkAction;
 use crate::message::{LaneOptions, Unconfirmed};
-use crate::recovery::FIRST_FLIGHT;
 use crate::time::Time;
 pub(crate) use arena::Arena;
 use asks::Asks;
@@ -120,8 +119,8 @@ pub struct Socket {
     next_send: u64,
     /// Links in a row that ended in a violation without any progress.
     violations: u8,
-    /// How many packets the next datagram link begins with, as its path is likely to be that of the last.
-    first_flight: u8,
+    /// How many packets the next datagram link begins with, as its path is likely to be that of the last, and that was slow.
+    first_flight: Option<u8>,
     counters: Counters,
     #[serde(skip)]
     arena: Arena,
@@ -206,7 +205,7 @@ impl Socket {
             run: None,
             next_send: 0,
             violations: 0,
-            first_flight: FIRST_FLIGHT,
+            first_flight: None,
             counters: Counters::default(),
             arena: Arena::default(),
         }

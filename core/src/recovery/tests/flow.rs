@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::super::congestion::{Congestion, Controller};
 use super::network::{Channel, Conditions, Slices};
-use crate::recovery::{AckTracker, Asks, FIRST_FLIGHT, Fate, PathView, Permit, Recovery, Redundancy, Settings};
+use crate::recovery::{AckTracker, Asks, Fate, PathView, Permit, Recovery, Redundancy, Settings};
 use crate::time::Time;
 
 /// What a datagram costs beside its payload: headers of IP and UDP, and ours.
@@ -23,7 +23,7 @@ const ACK_DELAY: Duration = Duration::from_millis(25);
 /// What a handshake on the usual path tells.
 pub(super) fn settings() -> Settings {
     let handshake_rtt = Some(Duration::from_millis(50));
-    Settings { mtu: MTU, peer_ack_delay: ACK_DELAY, handshake_rtt, first_flight: FIRST_FLIGHT, fixed_window: None }
+    Settings { mtu: MTU, peer_ack_delay: ACK_DELAY, handshake_rtt, first_flight: None, fixed_window: None }
 }
 
 /// What a sender has to send: messages of one size, written at once or at an interval.

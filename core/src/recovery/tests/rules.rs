@@ -8,7 +8,7 @@ use core::time::Duration;
 use proptest::prelude::*;
 
 use crate::recovery::sender::UnsentAcked;
-use crate::recovery::{FIRST_FLIGHT, Fate, Permit, Recovery, Settings};
+use crate::recovery::{Fate, Permit, Recovery, Settings};
 use crate::time::Time;
 
 const SIZE: u64 = 1000;
@@ -34,7 +34,7 @@ impl Sender {
             mtu: SIZE,
             peer_ack_delay: Duration::from_millis(25),
             handshake_rtt: Some(Duration::from_millis(RTT)),
-            first_flight: FIRST_FLIGHT,
+            first_flight: None,
             fixed_window: Some(bytes),
         };
         Sender { recovery: Recovery::new(at(0), &settings), fates: Vec::new() }
@@ -245,7 +245,7 @@ fn packets_that_wait_for_their_turn_are_congestion() {
         mtu: SIZE,
         peer_ack_delay: Duration::ZERO,
         handshake_rtt: Some(Duration::from_millis(RTT)),
-        first_flight: FIRST_FLIGHT,
+        first_flight: None,
         fixed_window: None,
     };
     let mut recovery: Recovery<()> = Recovery::new(at(0), &settings);
@@ -434,7 +434,7 @@ proptest! {
             mtu: SIZE,
             peer_ack_delay: Duration::from_millis(25),
             handshake_rtt: None,
-            first_flight: FIRST_FLIGHT,
+            first_flight: None,
             fixed_window: fixed.then_some(30 * SIZE),
         };
         let mut recovery: Recovery<u64> = Recovery::new(at(0), &settings);
@@ -515,12 +515,14 @@ proptest! {
 
 #[test]
 fn the_next_link_begins_with_4_to_64_packets() {
-    for (known, first_flight) in [(1, 4), (4, 4), (20, 20), (64, 64), (65, 64), (u64::MAX / 1400, 64)] {
+    for (known, first_flight) in
+        [(1, Some(4)), (4, Some(4)), (20, Some(20)), (63, Some(63)), (64, None), (256, None), (u64::MAX / 1400, None)]
+    {
         let settings = Settings {
             mtu: 1400,
             peer_ack_delay: Duration::ZERO,
             handshake_rtt: None,
-            first_flight: FIRST_FLIGHT,
+            first_flight: None,
             fixed_window: Some(1400 * known),
         };
         let recovery: Recovery<()> = Recovery::new(Time::ZERO, &settings);
@@ -535,13 +537,13 @@ fn what_the_application_limits_says_nothing_of_the_path_to_the_next_link() {
         mtu: 1400,
         peer_ack_delay: Duration::from_millis(25),
         handshake_rtt: Some(Duration::from_millis(RTT)),
-        first_flight: FIRST_FLIGHT,
+        first_flight: None,
         fixed_window: None,
     };
     for (burst, late) in [(1, 0), (1, 40), (3, 0), (3, 40), (10, 40)] {
         let mut recovery: Recovery<()> = Recovery::new(Time::ZERO, &settings);
         for second in 1..20 {
-            assert_eq!(recovery.next_first_flight(), 64, "{burst} at a time, {late} ms late, after {second} s");
+            assert_eq!(recovery.next_first_flight(), None, "{burst} at a time, {late} ms late, after {second} s");
             let now = Time::from_millis(1000 * second);
             let first = recovery.next_number();
             (0..burst).for_each(|_| recovery.on_sent(now, 300, false, ()));
@@ -550,6 +552,6 @@ fn what_the_application_limits_says_nothing_of_the_path_to_the_next_link() {
             recovery.on_ack(now, Duration::ZERO, core::iter::once(first..first + burst), |_, ()| ()).unwrap();
             recovery.on_app_limited();
         }
-        assert_eq!(recovery.next_first_flight(), 64, "{burst} at a time, {late} ms late");
+        assert_eq!(recovery.next_first_flight(), None, "{burst} at a time, {late} ms late");
     }
 }

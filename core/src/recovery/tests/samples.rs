@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use super::super::congestion::{AckSample, Controller, LossSample};
 use super::super::delivery::RateSample;
-use crate::recovery::{FIRST_FLIGHT, Recovery, Settings};
+use crate::recovery::{Recovery, Settings};
 use crate::time::Time;
 
 const SIZE: u64 = 1000;
@@ -63,7 +63,7 @@ impl Sender {
             mtu: SIZE,
             peer_ack_delay: RTT / 2,
             handshake_rtt: Some(RTT),
-            first_flight: FIRST_FLIGHT,
+            first_flight: None,
             fixed_window: None,
         };
         let told = Listener::default();

@@ -114,7 +114,7 @@ impl Path {
 }
 
 impl DatagramLink {
-    fn new(now: Time, mtu: usize, id: [u8; 16], first_flight: u8, config: &Config) -> DatagramLink {
+    fn new(now: Time, mtu: usize, id: [u8; 16], first_flight: Option<u8>, config: &Config) -> DatagramLink {
         let mtu = mtu.max(MIN_MTU);
         DatagramLink {
             mtu,
@@ -146,7 +146,7 @@ impl DatagramLink {
         id: [u8; 16],
         hello: Bytes,
         rtt: Option<Duration>,
-        first_flight: u8,
+        first_flight: Option<u8>,
         config: &Config,
     ) -> DatagramLink {
         let greeting = Some(Greeting::hello(now, hello, rtt));
@@ -154,7 +154,7 @@ impl DatagramLink {
     }
 
     /// A server's, for a HELLO that is answered with WELCOME.
-    pub(crate) fn server(now: Time, arrival: &Arrival, first_flight: u8, config: &Config) -> DatagramLink {
+    pub(crate) fn server(now: Time, arrival: &Arrival, first_flight: Option<u8>, config: &Config) -> DatagramLink {
         let Arrival { mtu, id, proven, size, challenge } = *arrival;
         let path = (!proven).then_some(Path { challenge, due: true, received: size, sent: 0, is_full: false });
         DatagramLink { path, ..DatagramLink::new(now, mtu, id, first_flight, config) }
@@ -207,8 +207,8 @@ impl DatagramLink {
         rtt.is_measured().then(|| rtt.smoothed())
     }
 
-    /// How many packets the next link should begin with.
-    pub(super) fn next_first_flight(&self) -> u8 {
+    /// How many packets the next link should begin with, if this one was slow.
+    pub(super) fn next_first_flight(&self) -> Option<u8> {
         self.recovery.next_first_flight()
     }
 
@@ -317,7 +317,12 @@ impl DatagramLink {
     }
 }
 
-fn recovery(mtu: usize, config: &Config, handshake_rtt: Option<Duration>, first_flight: u8) -> Recovery<Carried> {
+fn recovery(
+    mtu: usize,
+    config: &Config,
+    handshake_rtt: Option<Duration>,
+    first_flight: Option<u8>,
+) -> Recovery<Carried> {
     let settings = Settings {
         mtu: mtu as u64,
         peer_ack_delay: MAX_ACK_DELAY,
