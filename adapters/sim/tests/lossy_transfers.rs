@@ -107,3 +107,25 @@ fn a_slow_path_whose_links_break_is_not_flooded_by_each() {
         assert!(wire <= most, "{wire} bytes for each at {rate} Mbit/s, cut each {cut_every:?} ms");
     }
 }
+
+/// Messages of 200 bytes fill four fifths of the path, and all of it with the heads of a packet for each: they have to share packets, and
+/// not to wait in a queue that overflows.
+#[test]
+fn small_messages_that_nearly_fill_a_slow_path_are_not_held_up() {
+    for (rtt, queue, most) in [(10, 6_000, 100.0), (60, 2_000, 300.0), (60, 6_000, 130.0), (60, 20_000, 130.0)] {
+        for seed in 1..=4 {
+            let report = run(&Scenario {
+                link: Link::Datagram,
+                messages: 3_000,
+                size: 200,
+                interval: 5_000,
+                rtt: f64::from(rtt),
+                rate: 0.4,
+                queue: Some(queue),
+                seed,
+                ..Scenario::default()
+            });
+            assert!(report.p99_ms < most, "{} ms, round trip {rtt} ms, queue of {queue} bytes", report.p99_ms);
+        }
+    }
+}

@@ -19,8 +19,8 @@ pub(crate) trait Controller: core::fmt::Debug {
     /// Packets are lost.
     fn on_loss(&mut self, loss: &LossSample);
 
-    /// So many bytes that were told to be lost have arrived.
-    fn on_spurious_loss(&mut self, bytes: u64);
+    /// A packet that was told to be lost has arrived.
+    fn on_spurious_loss(&mut self);
 
     /// Bytes that may be in flight.
     fn window(&self) -> u64;
@@ -42,6 +42,8 @@ pub(crate) struct AckSample {
     pub(crate) sent: Time,
     /// Bytes that it acknowledges first.
     pub(crate) acked: u64,
+    /// The packets that they were.
+    pub(crate) packets: u64,
     /// Bytes that are still in flight.
     pub(crate) in_flight: u64,
     /// All bytes acknowledged so far.
@@ -61,6 +63,8 @@ pub(crate) struct LossSample {
     pub(crate) sent: Time,
     /// Their bytes.
     pub(crate) lost: u64,
+    /// How many they are.
+    pub(crate) packets: u64,
     /// Bytes in flight just after the newest of them left.
     pub(crate) in_flight_then: u64,
 }
@@ -106,8 +110,8 @@ impl Controller for Congestion {
         self.controller_mut().on_loss(loss);
     }
 
-    fn on_spurious_loss(&mut self, bytes: u64) {
-        self.controller_mut().on_spurious_loss(bytes);
+    fn on_spurious_loss(&mut self) {
+        self.controller_mut().on_spurious_loss();
     }
 
     fn window(&self) -> u64 {

@@ -21,7 +21,7 @@ impl Controller for FixedWindow {
 
     fn on_loss(&mut self, _loss: &LossSample) {}
 
-    fn on_spurious_loss(&mut self, _bytes: u64) {}
+    fn on_spurious_loss(&mut self) {}
 
     fn window(&self) -> u64 {
         self.bytes

@@ -111,6 +111,8 @@ pub(crate) struct RateBased {
     /// The rate when the path last seemed to get faster, and rounds since.
     full_rate: u64,
     full_rounds: u32,
+    /// It seemed so while the application limited: when it does not, the startup may have to go on.
+    is_guess: bool,
 }
 
 /// What happens in a round trip.
@@ -119,6 +121,8 @@ struct Round {
     number: u64,
     /// Bytes delivered before it. It ends with a packet that left later.
     began: u64,
+    /// Packets acknowledged and lost.
+    acked: u64,
     lost: u64,
     /// The most in flight when a lost packet left.
     in_flight: u64,
@@ -128,7 +132,7 @@ struct Round {
 
 impl Round {
     fn new(number: u64, began: u64) -> Round {
-        Round { number, began, lost: 0, in_flight: 0, min_rtt: Duration::MAX, app_limited: false }
+        Round { number, began, acked: 0, lost: 0, in_flight: 0, min_rtt: Duration::MAX, app_limited: false }
     }
 }
 
@@ -161,6 +165,7 @@ impl RateBased {
             round: Round::new(0, 1),
             full_rate: 0,
             full_rounds: 0,
+            is_guess: false,
         };
         controller.set_pace();
         controller
@@ -206,6 +211,7 @@ impl RateBased {
     }
 
     fn measure(&mut self, ack: &AckSample) {
+        self.round.acked += ack.packets;
         if let Some(rtt) = ack.rtt {
             self.least_rtt = self.least_rtt.min(rtt);
         }
@@ -245,7 +251,7 @@ impl RateBased {
     }
 
     fn end_round(&mut self, delivered: u64) {
-        let overflow = self.has_overflowed(delivered);
+        let overflow = self.has_overflowed();
         if overflow {
             if let Mode::Longer { .. } = self.mode {
                 self.mode = Mode::Up;
@@ -256,12 +262,13 @@ impl RateBased {
             self.bound = percent(self.round.in_flight.min(self.bound), AFTER_OVERFLOW).max(least);
         }
         if self.mode == Mode::Startup {
-            // A queue that overflows is full. Where the application limits, it was one only if far more was in flight than what is known of the path.
-            let known = !self.round.app_limited || self.round.in_flight > percent(self.product(), OVERFLOW_WINDOW);
-            if overflow && known {
+            let is_limited = self.round.app_limited;
+            if overflow {
                 self.full_rounds = FULL_ROUNDS;
-            } else if !self.round.app_limited {
+                self.is_guess = is_limited;
+            } else if !is_limited || self.has_kept_queue(delivered.saturating_sub(self.round.began)) {
                 self.judge_growth();
+                self.is_guess = is_limited;
             }
         }
         // What the application limits says nothing of the path: then what was known stands.
@@ -277,12 +284,26 @@ impl RateBased {
         self.round = Round::new(self.round.number + 1, delivered);
     }
 
-    /// Whether more was lost in the round than noise and chance explain, while more was in flight than the path holds without a queue.
-    fn has_overflowed(&self, delivered: u64) -> bool {
-        let packets = (delivered.saturating_sub(self.round.began) + self.round.lost) / self.mtu;
-        let bound = if self.mode == Mode::Startup { STARTUP_LOSS } else { LOSS };
-        let expected = packets * (self.noise.millionths() + bound) / 1_000_000;
-        self.round.lost / self.mtu > expected + 2 * expected.isqrt() + 2 && self.round.in_flight > self.product()
+    /// Whether more was lost in the round than noise and chance explain, while more was in flight than the path holds without a queue. In a startup that
+    /// the application limits more than what is known of the path: far more if nothing but losses shows a queue.
+    fn has_overflowed(&self) -> bool {
+        let Round { acked, lost, in_flight, app_limited, .. } = self.round;
+        let (bound, is_queue) = match self.mode {
+            Mode::Startup if app_limited => {
+                let is_far_more = in_flight > percent(self.product(), OVERFLOW_WINDOW);
+                (LOSS, is_far_more || self.has_kept_queue(in_flight))
+            }
+            Mode::Startup => (STARTUP_LOSS, in_flight > self.product()),
+            _ => (LOSS, in_flight > self.product()),
+        };
+        let expected = (acked + lost) * (self.noise.millionths() + bound) / 1_000_000;
+        is_queue && lost > expected + 2 * expected.isqrt() + 2
+    }
+
+    /// Whether all of the round met a queue of so much in flight. Round trips that are longer for other reasons come with no more than the product.
+    fn has_kept_queue(&self, in_flight: u64) -> bool {
+        let is_kept = self.round.min_rtt < Duration::MAX && self.is_queued(self.round.min_rtt / 10 * 9);
+        is_kept && in_flight > percent(self.product(), UP_WINDOW)
     }
 
     fn is_queued(&self, round_trip: Duration) -> bool {
@@ -326,10 +347,14 @@ impl RateBased {
             }
             Mode::Up if elapsed >= self.min_rtt => {
                 let most = percent(self.product(), UP_WINDOW).min(self.bound.saturating_sub(self.mtu));
-                if self.rate > percent(self.growth.1, FASTER) {
+                let is_faster = self.rate > percent(self.growth.1, FASTER);
+                if is_faster {
                     self.growth = (now, self.rate);
                 }
-                if in_flight >= most || now.since(self.growth.0) >= 2 * self.min_rtt {
+                if is_faster && self.is_guess && !self.queued {
+                    (self.full_rate, self.full_rounds, self.bound) = (self.rate, 0, u64::MAX);
+                    self.enter(now, Mode::Startup);
+                } else if in_flight >= most || now.since(self.growth.0) >= 2 * self.min_rtt {
                     self.enter(now, Mode::Down);
                 }
             }
@@ -345,6 +370,11 @@ impl RateBased {
         }
     }
 
+    /// What may be in flight however little the path carries.
+    fn least(&self) -> u64 {
+        u64::from(LEAST_FLIGHT) * self.mtu
+    }
+
     /// What may be in flight when nothing bounds it.
     fn full(&self) -> u64 {
         // What is in flight beyond the product is there for what is held back: a second product, or more where more is.
@@ -354,7 +384,7 @@ impl RateBased {
     }
 
     fn resize(&mut self, acked: u64) {
-        let least = u64::from(LEAST_FLIGHT) * self.mtu;
+        let least = self.least();
         let full = self.full();
         self.window = match self.mode {
             Mode::Startup => {
@@ -394,12 +424,12 @@ impl Controller for RateBased {
 
     fn on_loss(&mut self, loss: &LossSample) {
         self.noise.on_loss(loss.sent, loss.lost);
-        self.round.lost += loss.lost;
+        self.round.lost += loss.packets;
         self.round.in_flight = self.round.in_flight.max(loss.in_flight_then);
     }
 
-    fn on_spurious_loss(&mut self, bytes: u64) {
-        self.round.lost = self.round.lost.saturating_sub(bytes);
+    fn on_spurious_loss(&mut self) {
+        self.round.lost = self.round.lost.saturating_sub(1);
     }
 
     fn window(&self) -> u64 {

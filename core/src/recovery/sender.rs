@@ -268,6 +268,7 @@ impl<T, C: Controller> Recovery<T, C> {
         let overtaken = self.told_from..self.acked_end;
         let (mut told_from, mut count) = (end, 0);
         let mut newest: Option<(u64, Time, Departure)> = None;
+        let mut packets = 0;
         let mut ranges = ranges.map(|range| {
             told_from = told_from.min(range.start);
             count += 1;
@@ -282,8 +283,9 @@ impl<T, C: Controller> Recovery<T, C> {
                         newest = Some((packet.number, packet.sent, packet.departure));
                     }
                     self.delivery.on_delivered(now, packet.bytes);
+                    packets += 1;
                     if packet.state == State::Lost {
-                        self.congestion.on_spurious_loss(packet.bytes);
+                        self.congestion.on_spurious_loss();
                         self.loss_rate.on_found();
                         fate(Fate::Found, &packet.carried);
                     } else {
@@ -323,6 +325,7 @@ impl<T, C: Controller> Recovery<T, C> {
             now,
             sent,
             acked: self.delivery.delivered() - delivered,
+            packets,
             in_flight: self.in_flight,
             delivered: self.delivery.delivered(),
             rate,
@@ -380,7 +383,7 @@ impl<T, C: Controller> Recovery<T, C> {
         self.loss_at = Time::MAX;
         let smoothed = self.rtt.smoothed();
         let window = self.reordering.window(now, smoothed);
-        let mut loss = LossSample { sent: Time::ZERO, lost: 0, in_flight_then: 0 };
+        let mut loss = LossSample { sent: Time::ZERO, lost: 0, packets: 0, in_flight_then: 0 };
         while let Some(packet) = self.packets.undecided().filter(|packet| packet.number < self.acked_end) {
             let window = if packet.number < self.told_from { smoothed } else { window };
             let at = packet.sent + self.newest_rtt + window;
@@ -393,6 +396,7 @@ impl<T, C: Controller> Recovery<T, C> {
             self.in_flight_packets -= 1;
             self.loss_rate.on_lost();
             loss.lost += packet.bytes;
+            loss.packets += 1;
             loss.sent = packet.sent;
             loss.in_flight_then = packet.in_flight;
             fate(Fate::Lost, &packet.carried);

@@ -1,161 +1,11 @@
 //! What the rate-based controller does with what a path tells, one mode after the other.
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::super::congestion::{AckSample, Congestion, Controller, LossSample};
-use super::super::delivery::RateSample;
+use super::super::congestion::Controller;
 use super::super::rtt::GRANULARITY;
+use super::driver::{ACKS, ALLOWANCE, Driver, MTU, PRODUCT, RTT, settings};
 use crate::recovery::Settings;
-use crate::time::Time;
-
-const MTU: u64 = 1000;
-const RTT: Duration = Duration::from_millis(100);
-/// What the path carries in a round trip, in bytes.
-const PRODUCT: u64 = 1000 * MTU;
-/// What may be in flight beyond the model: eight packets.
-const ALLOWANCE: u64 = 8 * MTU;
-/// ACKs in a round trip: each is for two packets.
-const ACKS: u64 = 500;
-
-fn settings(rtt: Duration, peer_ack_delay: Duration) -> Settings {
-    Settings { mtu: MTU, peer_ack_delay, handshake_rtt: Some(rtt), first_flight: None, fixed_window: None }
-}
-
-/// A controller, and what its path tells it.
-#[derive(Clone)]
-struct Driver {
-    controller: Congestion,
-    now: Time,
-    delivered: u64,
-    /// What was delivered after each ACK of the last round trip.
-    before: VecDeque<u64>,
-    rtt: Duration,
-    min_rtt: Duration,
-    in_flight: u64,
-    app_limited: bool,
-    /// Whether ACKs measure the round trip.
-    measures: bool,
-}
-
-impl Driver {
-    fn new() -> Driver {
-        Driver::with(RTT, Duration::from_millis(25))
-    }
-
-    fn with(rtt: Duration, peer_ack_delay: Duration) -> Driver {
-        Driver::of(&settings(rtt, peer_ack_delay))
-    }
-
-    fn of(settings: &Settings) -> Driver {
-        let rtt = settings.handshake_rtt.unwrap();
-        let now = Time::from_millis(100_000);
-        Driver {
-            controller: Congestion::new(now, settings),
-            now,
-            delivered: 0,
-            before: VecDeque::new(),
-            rtt,
-            min_rtt: rtt,
-            in_flight: 0,
-            app_limited: false,
-            measures: true,
-        }
-    }
-
-    /// Has found the path full, and waits for its queue to run empty.
-    fn draining() -> Driver {
-        let mut driver = Driver::new();
-        driver.in_flight = 2 * PRODUCT;
-        driver.until_pace(50);
-        driver
-    }
-
-    /// Sends as fast as the path carries it, from so many microseconds after the epoch on.
-    fn cruising_at(micros: u64) -> Driver {
-        let mut driver = Driver::draining();
-        driver.now = driver.now + Duration::from_micros(micros);
-        driver.in_flight = PRODUCT;
-        driver.until_pace(100);
-        driver
-    }
-
-    /// Sends as fast as the path carries it, for two rounds at least.
-    fn cruising() -> Driver {
-        let mut starts = (0..16).map(|start| Driver::cruising_at(start * 7919));
-        starts.find(|driver| driver.clone().until_pace(125) > 2 * ACKS).unwrap()
-    }
-
-    /// Looks whether the path carries more.
-    fn probing() -> Driver {
-        let mut driver = Driver::cruising();
-        driver.until_pace(125);
-        driver
-    }
-
-    /// One ACK of so many bytes, a tenth of a round trip after the one before.
-    fn ack(&mut self, bytes: u64) {
-        self.now = self.now + self.rtt / ACKS as u32;
-        self.delivered += bytes;
-        let is_first_round = self.before.len() < ACKS as usize;
-        let prior_delivered = if is_first_round { 0 } else { self.before.pop_front().unwrap() };
-        self.before.push_back(self.delivered);
-        self.controller.on_ack(&AckSample {
-            now: self.now,
-            sent: Time::from_micros(self.now.as_micros() - self.rtt.as_micros() as u64),
-            acked: bytes,
-            in_flight: self.in_flight,
-            delivered: self.delivered,
-            rate: Some(RateSample {
-                delivered: bytes * ACKS,
-                interval: self.rtt,
-                app_limited: self.app_limited,
-                prior_delivered,
-            }),
-            rtt: self.measures.then_some(self.rtt),
-            min_rtt: self.min_rtt,
-        });
-    }
-
-    /// A round trip of ACKs that measure none: the highest packet was acknowledged before, or only acknowledged itself.
-    fn unmeasured_round(&mut self, bytes: u64) {
-        let rtt = core::mem::take(&mut self.measures);
-        self.round(bytes);
-        self.measures = rtt;
-    }
-
-    /// A round trip that delivers so many bytes.
-    fn round(&mut self, bytes: u64) {
-        (0..ACKS).for_each(|_| self.ack(bytes / ACKS));
-    }
-
-    /// So many bytes are lost that left a round trip ago, when so many were in flight.
-    fn lose(&mut self, lost: u64, in_flight_then: u64) {
-        let sent = Time::from_micros(self.now.as_micros() - self.rtt.as_micros() as u64);
-        self.controller.on_loss(&LossSample { sent, lost, in_flight_then });
-    }
-
-    /// The pacing rate in percent of what the path carries.
-    fn pace(&self) -> u64 {
-        let carried = PRODUCT * 1_000_000 / RTT.as_micros() as u64;
-        (self.controller.pacing_rate().unwrap() * 100 + carried / 2) / carried
-    }
-
-    /// Goes on at the path's rate, ACK by ACK, until the pace is that; gives the ACKs that it took.
-    fn until_pace(&mut self, percent: u64) -> u64 {
-        self.until(PRODUCT, |driver| driver.pace() == percent)
-    }
-
-    fn until(&mut self, bytes: u64, is_done: impl Fn(&Driver) -> bool) -> u64 {
-        for acks in 0..1000 * ACKS {
-            if is_done(self) {
-                return acks;
-            }
-            self.ack(bytes / ACKS);
-        }
-        panic!("it never comes to that: the pace is {}", self.pace());
-    }
-}
 
 #[test]
 fn the_first_round_trip_sends_64_packets_in_a_good_third_of_it() {
@@ -517,7 +367,7 @@ fn an_overflow_bounds_what_may_be_in_flight_until_probing_finds_that_more_fits()
 fn what_arrives_late_was_no_overflow() {
     let mut driver = Driver::cruising();
     driver.lose(40 * MTU, 1900 * MTU);
-    driver.controller.on_spurious_loss(30 * MTU);
+    (0..30).for_each(|_| driver.controller.on_spurious_loss());
     driver.round(PRODUCT);
     assert_eq!(driver.controller.window(), 2 * PRODUCT + ALLOWANCE);
 }
@@ -542,17 +392,53 @@ fn an_overflow_ends_the_startup_and_a_tenth_that_is_lost_does_not() {
 /// Who has nothing to send does not know how fast the path is, and loses no more than what is under way.
 #[test]
 fn where_the_application_limits_only_more_than_the_path_holds_ends_the_startup() {
-    for (in_flight, ends) in [(150, false), (151, true)] {
+    for (rtt, in_flight, ends) in [(120, 150, false), (120, 151, true), (130, 125, false), (130, 126, true)] {
         let mut driver = Driver::new();
         driver.in_flight = u64::MAX;
         driver.round(PRODUCT);
-        driver.rtt = RTT * 5 / 4;
+        driver.rtt = RTT * rtt / 100;
         driver.app_limited = true;
         driver.ack(PRODUCT / ACKS);
         let before = driver.controller.pacing_rate();
         driver.lose(PRODUCT / 2, in_flight * PRODUCT / 100);
         driver.round(PRODUCT);
-        assert_eq!(driver.controller.pacing_rate() < before, ends, "{in_flight} %");
+        assert_eq!(driver.controller.pacing_rate() < before, ends, "{in_flight} %, {rtt} %");
+    }
+}
+
+/// An application that sends about what the path carries, and a little more with the heads of small packets, fills the queue by and by.
+#[test]
+fn a_queue_that_stays_ends_the_startup_where_the_application_limits() {
+    let ends = |queue: u32, in_flight: u64| {
+        let mut driver = Driver::new();
+        driver.app_limited = true;
+        driver.round(PRODUCT);
+        driver.rtt += RTT * queue / 100;
+        let startup = driver.pace();
+        (0..10).for_each(|_| driver.round(PRODUCT * in_flight / 100));
+        driver.pace() < startup / 2
+    };
+    assert!(ends(40, 140));
+    assert!(!ends(0, 140), "no queue");
+    assert!(!ends(40, 100), "a round trip that is longer for other reasons");
+}
+
+#[test]
+fn a_startup_that_ended_while_the_application_limited_goes_on_when_it_does_not_and_the_path_is_faster() {
+    for (rate, goes_on) in [(100, false), (125, true)] {
+        let mut driver = Driver::new();
+        driver.app_limited = true;
+        driver.round(PRODUCT);
+        driver.rtt = RTT * 7 / 5;
+        driver.until(PRODUCT * 7 / 5, |driver| driver.pace() == 50);
+        (driver.app_limited, driver.rtt, driver.in_flight) = (false, RTT, PRODUCT);
+        let mut fastest = 0;
+        for _ in 0..20 {
+            let is_more = driver.pace() >= 125;
+            driver.round(if is_more { PRODUCT * rate / 100 } else { PRODUCT });
+            fastest = fastest.max(driver.pace());
+        }
+        assert_eq!(fastest > 2 * rate, goes_on, "{fastest} %");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rules of [`Recovery`](super::Recovery) one by one, and whole transfers in virtual time.
 
 mod controller;
+mod driver;
 mod flow;
 mod goals;
 mod network;

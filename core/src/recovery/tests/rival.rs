@@ -95,7 +95,7 @@ impl Controller for Rival {
         *bound = bound.saturating_sub(loss.lost);
     }
 
-    fn on_spurious_loss(&mut self, _bytes: u64) {}
+    fn on_spurious_loss(&mut self) {}
 
     fn window(&self) -> u64 {
         self.recovery.map_or(self.window, |(_, bound)| self.window.min(bound)).max(4 * MTU)
@@ -115,8 +115,8 @@ impl Controller for Box<dyn Controller> {
         (**self).on_loss(loss);
     }
 
-    fn on_spurious_loss(&mut self, bytes: u64) {
-        (**self).on_spurious_loss(bytes);
+    fn on_spurious_loss(&mut self) {
+        (**self).on_spurious_loss();
     }
 
     fn window(&self) -> u64 {

@@ -38,8 +38,8 @@ impl Controller for Listener {
         self.0.borrow_mut().losses.push(loss.clone());
     }
 
-    fn on_spurious_loss(&mut self, bytes: u64) {
-        self.0.borrow_mut().spurious += bytes;
+    fn on_spurious_loss(&mut self) {
+        self.0.borrow_mut().spurious += 1;
     }
 
     fn window(&self) -> u64 {
@@ -91,6 +91,7 @@ fn an_ack_tells_what_arrived_how_fast_and_what_is_lost() {
         now: at(1080),
         sent: at(1030),
         acked: 2 * SIZE,
+        packets: 2,
         in_flight: 0,
         delivered: 2 * SIZE,
         rate: Some(rate),
@@ -98,14 +99,14 @@ fn an_ack_tells_what_arrived_how_fast_and_what_is_lost() {
         min_rtt: RTT,
     };
     assert_eq!(told.acks, [ack]);
-    assert_eq!(told.losses, [LossSample { sent: at(1020), lost: 2 * SIZE, in_flight_then: 3 * SIZE }]);
+    assert_eq!(told.losses, [LossSample { sent: at(1020), lost: 2 * SIZE, packets: 2, in_flight_then: 3 * SIZE }]);
 
     // One of the two was late, and something was in flight all the time.
     sender.send([1080, 1090]);
     let told = sender.ack(1130, &[3..5, 1..2, 0..1]);
     let [ack] = &told.acks[..] else { panic!("{told:?}") };
     assert_eq!((ack.sent, ack.acked, ack.in_flight, ack.delivered), (at(1080), 2 * SIZE, SIZE, 4 * SIZE));
-    assert_eq!((told.losses, told.spurious), (alloc::vec![], SIZE));
+    assert_eq!((told.losses, told.spurious), (alloc::vec![], 1));
     let sample = ack.rate.unwrap();
     assert_eq!((sample.delivered, sample.interval, sample.prior_delivered), (2 * SIZE, RTT, 2 * SIZE));
 }
