@@ -254,12 +254,13 @@ impl Server {
     /// Brings a socket in that [`Server::snapshot_socket`] gave out, without its link: its client will come back to it.
     ///
     /// # Errors
-    /// Gives the snapshot back when it is a client's, or the session is here already, or the server is full.
+    /// Gives the snapshot back when it is a client's, or the session is here already, or the server is full, or it has closed or
+    /// is going away.
     pub fn restore_socket(&mut self, now: Time, snapshot: Snapshot) -> Result<SocketId, Snapshot> {
         self.tick(now);
         let mut socket = Socket::restore(snapshot.clone(), self.table.config(), self.now);
-        let full = self.table.len() >= self.config.max_sockets;
-        let session = socket.session_id().filter(|session| !full && self.table.find(session).is_none());
+        let takes = self.refusal.is_none() && self.table.len() < self.config.max_sockets;
+        let session = socket.session_id().filter(|session| takes && self.table.find(session).is_none());
         let Some(session) = session.filter(|_| socket.is_servers()) else { return Err(snapshot) };
         socket.lose_process(self.now);
         Ok(self.table.insert(self.now, socket, session, None))
