@@ -14,33 +14,30 @@ pub const MAX_REASON: usize = 256;
 pub struct CloseReason {
     /// What kind of end it was.
     pub code: Code,
-    /// A text for people, at most [`MAX_REASON`] bytes.
+    /// A text for people; over [`MAX_REASON`] bytes it is cut where it is used.
     pub reason: Box<str>,
 }
 
 impl CloseReason {
     /// A reason of the application's own. A text over [`MAX_REASON`] bytes is cut.
     pub fn app(code: u32, reason: impl Into<String>) -> CloseReason {
-        CloseReason { code: Code::App(code), reason: cut(reason.into()) }
+        CloseReason { code: Code::App(code), reason: reason.into().into() }.cut()
     }
 
     pub(crate) fn protocol(code: ProtocolCode, reason: impl Into<String>) -> CloseReason {
-        CloseReason { code: Code::Protocol(code), reason: cut(reason.into()) }
+        CloseReason { code: Code::Protocol(code), reason: reason.into().into() }.cut()
     }
-}
 
-fn cut(mut text: String) -> Box<str> {
-    text.truncate(clip(&text, MAX_REASON).len());
-    text.into_boxed_str()
-}
-
-/// `text`, cut at a character so that it is at most `limit` bytes.
-pub(crate) fn clip(text: &str, limit: usize) -> &str {
-    let mut end = limit.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    /// With its text cut at a character, if that is over the limit: so is whatever an application gives, as it enters.
+    pub(crate) fn cut(self) -> CloseReason {
+        let mut text = String::from(self.reason);
+        let mut end = MAX_REASON.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        CloseReason { reason: text.into(), ..self }
     }
-    &text[..end]
 }
 
 impl fmt::Display for CloseReason {

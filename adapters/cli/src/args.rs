@@ -31,7 +31,8 @@ const URLS: &str = "\
 URLs:
   tcp://host:port   TCP; `listen` takes port 0 and prints the port it got
   unix:/path        a Unix socket
-  udp://host:port   UDP; not encrypted, and fit for paths that lose datagrams
+  udp://host:port   UDP; not encrypted, and fit for paths that lose datagrams; the path
+                    has to carry datagrams of 1200 bytes (1228 with IP and UDP headers)
   tls://host:port   TLS over TCP; `listen` needs --cert and --key
 
 A certificate of your own, for `listen --cert cert.pem --key key.pem` and `connect --ca cert.pem`:

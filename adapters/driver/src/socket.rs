@@ -92,7 +92,8 @@ impl Socket {
         self.main.send_confirmed(message).await
     }
 
-    /// Sends a message that may be lost: at most once, unordered, at most 16 KiB. False when it could not go at once.
+    /// Sends a message that may be lost: at most once, unordered, at most 16 KiB, over UDP at most one packet, into which
+    /// 1,150 bytes with name and headers fit. False when it could not go at once.
     ///
     /// # Errors
     /// The message back, and why it is refused.

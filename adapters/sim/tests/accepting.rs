@@ -1,9 +1,10 @@
 //! What a server does with links and opens, its machine driven by hand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast::{
-    Bytes, CloseReason, LinkAction, LinkId, LinkKind, OpenId, ProtocolCode, Server, ServerConfig, ServerEvent,
+    Bytes, CloseReason, LinkAction, LinkId, LinkKind, OpenId, ProtocolCode, Server, ServerConfig, ServerEvent, Socket,
     SocketId, State, Time,
 };
 use steadfast_sim::by_hand::{Announcement, hello, lane_states, nonce, open, packet, ping, rejection, resume};
@@ -204,6 +205,35 @@ fn sessions_of_elsewhere_that_nobody_answers_about_are_bounded() {
     door.stray(3);
     assert_eq!(door.hung_up(), [1], "the oldest makes room");
     assert_eq!(rejection(&door.answer(1)), Some(ProtocolCode::TryLater.number()));
+}
+
+#[test]
+fn of_fresh_authentications_that_nobody_takes_the_newest_is_told() {
+    let mut door = Door::new(ServerConfig::default());
+    let addresses = vec!["server".into()];
+    let mut client = Socket::new(Arc::default(), addresses, Bytes::new(), [1; 32], door.now).unwrap();
+    for link in 1..=100 {
+        client.set_auth(Bytes::from(format!("auth {link}"))).unwrap();
+        client.reconnect_now(door.now);
+        client.handle_link_up(door.now, LinkId(link), LinkKind::Stream);
+        door.link(link);
+        for _ in 0..2 {
+            while let Some(transmit) = client.poll_transmit(door.now, LinkId(link)) {
+                door.says(link, transmit.segments().concat());
+            }
+            if link == 1 {
+                for id in door.asked() {
+                    door.server.accept(door.now, id).expect("an open that waits");
+                }
+            }
+            let answer = door.answer(link);
+            client.handle_bytes(door.now, LinkId(link), answer);
+        }
+        assert_eq!(client.state(), State::Ready);
+    }
+    let auth = |event| if let ServerEvent::Reauthenticated(_, auth) = event { Some(auth) } else { None };
+    let told: Vec<Bytes> = std::iter::from_fn(|| door.server.poll_event()).filter_map(auth).collect();
+    assert_eq!(told, ["auth 100"]);
 }
 
 #[test]

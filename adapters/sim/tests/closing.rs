@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use steadfast::{
-    CloseReason, Closed, Code, Config, Event, Fate, LaneId, ProtocolCode, Received, SendErrorKind, ServerConfig, State,
+    CloseReason, Closed, Code, Config, Event, Fate, LaneId, MAX_REASON, ProtocolCode, Received, SendErrorKind,
+    ServerConfig, Socket, State,
 };
 use steadfast_sim::by_hand::{self, first_packet};
 use steadfast_sim::{ADDRESS, Admission, Break, Dialling, End, Side, World};
@@ -116,6 +117,27 @@ fn close_is_idempotent_and_the_first_reason_stands() {
     world.close(client, 3, "third");
     assert_eq!(world.closed(server).unwrap().remote, Some(CloseReason::app(1, "first")));
     assert_eq!(world.closed(client).unwrap().local, Some(CloseReason::app(1, "first")));
+}
+
+#[test]
+fn a_reason_that_is_too_long_is_cut_where_it_is_given_and_both_sides_have_the_same() {
+    let long = || CloseReason { code: Code::App(1), reason: "é".repeat(50_000).into() };
+    let cut = CloseReason::app(1, "é".repeat(MAX_REASON / 2));
+    for end in [Socket::close, Socket::abort] {
+        let (mut world, client, server) = World::pair(1);
+        world.with(client, |socket, now| end(socket, now, long()));
+        until_closed(&mut world, [client, server]);
+        assert_eq!(world.closed(client).unwrap().local.as_ref(), Some(&cut));
+        assert_eq!(world.closed(server).unwrap().remote.as_ref(), Some(&cut));
+    }
+    let (mut world, client, server) = World::pair(1);
+    let End::Server(ix, _) = server else { panic!("{server:?} is not a server's") };
+    world.command(ix, |server, now| server.close(now, long()));
+    until_closed(&mut world, [client, server]);
+    assert_eq!(world.closed(server).unwrap().local.as_ref(), Some(&cut));
+    let late = world.client(Config::default());
+    world.run_for(SECOND);
+    assert_eq!(world.closed(late).unwrap().remote.as_ref(), Some(&cut));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use steadfast::{Config, Event, LaneId, LaneOptions, Message, Received, SendOptions, ServerConfig, State};
+use steadfast::{
+    CloseReason, Config, Event, LaneId, LaneOptions, Message, Received, SendOptions, Server, ServerConfig, State, Time,
+};
 use steadfast_sim::{ADDRESS, Break, End, Side, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -213,6 +215,20 @@ fn a_session_is_brought_into_a_server_once_and_only_where_there_is_room() {
     assert!(world.adopt(there, client, &state).is_some());
     assert_eq!(world.adopt(there, other, &other_state), None, "it is full");
     assert_eq!(world.server(there).len(), 1);
+}
+
+#[test]
+fn a_server_that_closes_or_goes_away_takes_no_session_in() {
+    let (mut world, client, end) = World::pair(1);
+    let state = world.freeze(end);
+    let close: fn(&mut Server, Time) = |server, now| server.close(now, CloseReason::app(9, "maintenance"));
+    let go_away: fn(&mut Server, Time) = |server, now| server.go_away(now, SECOND, "elsewhere").unwrap();
+    for (address, leave) in [("closing", close), ("going away", go_away)] {
+        let there = world.serve(address, ServerConfig::default());
+        world.command(there, leave);
+        assert_eq!(world.adopt(there, client, &state), None, "{address}");
+        assert!(world.server(there).is_empty());
+    }
 }
 
 /// Commits and gives what a durable store would hold then.

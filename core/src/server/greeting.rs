@@ -259,7 +259,7 @@ impl Server {
                     self.greetings.opens.insert(open_id, Open::Pending(id));
                     self.greetings.strangers.insert(link, Stranger::Opening(id));
                     self.greetings.pending.insert(id, pending);
-                    self.events.push_back(ServerEvent::Open(OpenRequest { id, link, auth }));
+                    self.events.push(ServerEvent::Open(OpenRequest { id, link, auth }));
                 }
             },
         }
@@ -343,7 +343,7 @@ impl Server {
                 self.greetings.remove(link);
                 self.own(link, id);
                 if !resume.auth.is_empty() {
-                    self.events.push_back(ServerEvent::Reauthenticated(id, resume.auth));
+                    self.events.push(ServerEvent::Reauthenticated(id, resume.auth));
                 }
             }
             Err(refusal) => {
@@ -368,7 +368,7 @@ impl Server {
         let until = self.now + self.config.hello_timeout;
         self.greetings.strangers.insert(link, Stranger::Foreign { nonce, until });
         self.greetings.foreign.insert((until, link));
-        self.events.push_back(ServerEvent::Foreign(link, session));
+        self.events.push(ServerEvent::Foreign(link, session));
     }
 
     fn put_foreign_off(&mut self, link: LinkId) {
@@ -403,7 +403,7 @@ impl Server {
 
     fn give_up_open(&mut self, open: OpenId, refusal: &Refusal) {
         if let Some(pending) = self.greetings.decide(open) {
-            self.events.push_back(ServerEvent::OpenGone(open));
+            self.events.push(ServerEvent::OpenGone(open));
             if let Some((link, nonce, _)) = pending.link {
                 self.refuse(link, nonce, refusal, None);
             }

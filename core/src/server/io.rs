@@ -106,7 +106,7 @@ impl Server {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<ServerEvent> {
         self.refresh();
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.events.pop() {
             return Some(event);
         }
         self.table.next_event().map(|(id, event)| ServerEvent::Socket(id, event))

@@ -2,10 +2,11 @@
 //!
 //! [`Server`] is plain data driven through the same contract as a socket. Each file is one side of it: the table of
 //! sockets with their deadlines (`table`), links that have not said who they are and opens that wait for a decision
-//! (`greeting`), datagram links (`doors`, `cookies`), the contract (`io`).
+//! (`greeting`), datagram links (`doors`, `cookies`), events of its own (`events`), the contract (`io`).
 
 mod cookies;
 mod doors;
+mod events;
 mod greeting;
 mod io;
 mod slot;
@@ -31,6 +32,7 @@ use crate::socket::{Arena, Refusal, Snapshot, Socket};
 use crate::time::Time;
 use cookies::Cookies;
 use doors::Doors;
+use events::Events;
 use greeting::Greetings;
 use table::Table;
 use tombstones::Tombstones;
@@ -65,7 +67,7 @@ pub enum ServerEvent {
     /// Somebody wants to resume a session of another instance or shard: [`Server::redirect`] or [`Server::disown`] the link, else it
     /// is told to try later.
     Foreign(LinkId, SessionId),
-    /// A client that resumed showed a fresh authentication payload.
+    /// A client that resumed showed a fresh authentication payload. Of several that nobody took the newest is told.
     Reauthenticated(SocketId, Bytes),
     /// An event of a socket. After an `Event::Closed` read what is left, then [`Server::remove`] it.
     Socket(SocketId, Event),
@@ -88,7 +90,7 @@ pub struct Server {
     cookies: Cookies,
     tombstones: Tombstones,
     actions: VecDeque<LinkAction>,
-    events: VecDeque<ServerEvent>,
+    events: Events,
     /// Why no new sockets are taken, once the server closes or goes away.
     refusal: Option<Refusal>,
     arena: Arena,
@@ -111,7 +113,7 @@ impl Server {
             now,
             rng: Rng::new(seed),
             actions: VecDeque::new(),
-            events: VecDeque::new(),
+            events: Events::default(),
             refusal: None,
             arena: Arena::default(),
         })
@@ -254,12 +256,13 @@ impl Server {
     /// Brings a socket in that [`Server::snapshot_socket`] gave out, without its link: its client will come back to it.
     ///
     /// # Errors
-    /// Gives the snapshot back when it is a client's, or the session is here already, or the server is full.
+    /// Gives the snapshot back when it is a client's, or the session is here already, or the server is full, or it has closed or
+    /// is going away.
     pub fn restore_socket(&mut self, now: Time, snapshot: Snapshot) -> Result<SocketId, Snapshot> {
         self.tick(now);
         let mut socket = Socket::restore(snapshot.clone(), self.table.config(), self.now);
-        let full = self.table.len() >= self.config.max_sockets;
-        let session = socket.session_id().filter(|session| !full && self.table.find(session).is_none());
+        let takes = self.refusal.is_none() && self.table.len() < self.config.max_sockets;
+        let session = socket.session_id().filter(|session| takes && self.table.find(session).is_none());
         let Some(session) = session.filter(|_| socket.is_servers()) else { return Err(snapshot) };
         socket.lose_process(self.now);
         Ok(self.table.insert(self.now, socket, session, None))

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::lanes::MAIN;
+use super::transmit::VOLATILE;
 use super::{Socket, State};
 use crate::code::CloseReason;
 use crate::config::{Config, MAX_NAME};
@@ -123,7 +124,8 @@ impl Socket {
     }
 
     /// Sends a message at most once, out of order and only at once: false when it was dropped because the socket is not
-    /// ready or too much waits. At most 16 KiB, name and headers included.
+    /// ready, or too much waits, or no datagram of the link is large enough. At most 16 KiB, name and headers included; over
+    /// datagrams it has to fit into one, as 1,150 bytes do at an MTU of 1,200.
     ///
     /// # Errors
     /// `Closed`, `Lost`, `TooLarge`, with the message.
@@ -141,11 +143,16 @@ impl Socket {
             Ok(number) => number,
             Err(kind) => return Err(SendError::new(kind, message)),
         };
-        let sent = self.state == State::Ready
-            && self.ending.is_none()
-            && self.volatile.push(number, record::encode_message(message), self.config.volatile_buffer);
+        let sent = self.state == State::Ready && self.ending.is_none() && self.push_volatile(number, message);
         self.settle();
         Ok(sent)
+    }
+
+    /// Queues it for the next packet, unless the link has none that is large enough or too much waits.
+    fn push_volatile(&mut self, number: u64, message: Message) -> bool {
+        let record = record::encode_message(message);
+        let fits = self.link.as_ref().is_some_and(|link| !link.is_too_large(record.len() + VOLATILE));
+        fits && self.volatile.push(number, record, self.config.volatile_buffer)
     }
 
     /// Takes the next message of a message lane. `Finished` is answered again and again. What it answers counts as

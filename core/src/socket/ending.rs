@@ -100,7 +100,7 @@ impl Socket {
             if core::mem::take(&mut ending.reopens) {
                 ending.local = None;
             }
-            ending.local.get_or_insert(reason);
+            ending.local.get_or_insert(reason.cut());
             if let Some(link) = &mut self.link {
                 link.pending.close = true;
             }
@@ -116,7 +116,7 @@ impl Socket {
     pub fn abort(&mut self, now: Time, reason: CloseReason) {
         self.tick(now);
         if self.state != State::Closed {
-            self.end_now(reason);
+            self.end_now(reason.cut());
         }
         self.settle();
     }

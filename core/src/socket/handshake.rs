@@ -38,7 +38,7 @@ impl Refusal {
     }
 
     pub(crate) fn of(reason: CloseReason) -> Refusal {
-        Refusal { reason, retry_after: None, address: None, current_epoch: None }
+        Refusal { reason: reason.cut(), retry_after: None, address: None, current_epoch: None }
     }
 
     /// The same in fewer words.

@@ -303,7 +303,8 @@ impl Socket {
         }
         let mut first: Option<Deadline> = None;
         let mut add = |at: Option<Time>, timer| {
-            if let Some(at) = at.filter(|at| first.is_none_or(|first| Deadline { at: *at, timer } < first)) {
+            let comes = at.filter(|at| *at < Time::MAX);
+            if let Some(at) = comes.filter(|at| first.is_none_or(|first| Deadline { at: *at, timer } < first)) {
                 first = Some(Deadline { at, timer });
             }
         };

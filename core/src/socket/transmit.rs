@@ -26,7 +26,7 @@ const CLOSE: usize = 16 + MAX_REASON;
 /// What a GOAWAY takes at most.
 const GOAWAY: usize = 24 + MAX_ADDRESS;
 /// What a VOLATILE takes beside its record.
-const VOLATILE: usize = 16;
+pub(super) const VOLATILE: usize = 16;
 
 /// A packet that frames are written to.
 pub(super) trait PacketWriter {
@@ -235,11 +235,10 @@ impl Socket {
             }
         }
         while let Some(size) = self.volatile.next_size() {
-            let fits = packet.has_room(size + VOLATILE);
-            if !fits && !link.is_too_large(size + VOLATILE) {
+            if !packet.has_room(size + VOLATILE) {
                 break;
             }
-            let Some((lane, record)) = self.volatile.pop().filter(|_| fits) else { continue };
+            let Some((lane, record)) = self.volatile.pop() else { break };
             packet.frame(&Frame::Volatile { lane, record });
         }
     }

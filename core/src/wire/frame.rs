@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::WireError;
 use super::varint;
-use crate::code::{CloseReason, Code, MAX_REASON, ProtocolCode, clip};
+use crate::code::{CloseReason, Code, MAX_REASON, ProtocolCode};
 use crate::config::MAX_ADDRESS;
 
 const DATA: u64 = 0x02;
@@ -244,7 +244,7 @@ fn close_body(reason: &CloseReason) -> CloseBody<'_> {
         Code::App(code) => (true, code),
         Code::Protocol(code) => (false, code.number()),
     };
-    CloseBody { app, code, reason: clip(&reason.reason, MAX_REASON) }
+    CloseBody { app, code, reason: &reason.reason }
 }
 
 fn decode_go_away(bytes: &[u8]) -> Result<Frame, WireError> {

@@ -10,7 +10,7 @@ use super::error::WireError;
 use super::frame::to_postcard;
 use super::lane_states::LaneStates;
 use super::tlv::{Tag, TlvReader, TlvWriter};
-use crate::code::{MAX_REASON, ProtocolCode, clip};
+use crate::code::{MAX_REASON, ProtocolCode};
 use crate::config::{MAX_ADDRESS, MAX_AUTH};
 use crate::crypto::{Mac, MacKey};
 use crate::ids::SessionId;
@@ -274,7 +274,7 @@ impl Reject {
             packet.number(Tag::AppCode, u64::from(code));
         }
         if !self.reason.is_empty() {
-            packet.bytes(Tag::Reason, clip(&self.reason, MAX_REASON).as_bytes());
+            packet.bytes(Tag::Reason, self.reason.as_bytes());
         }
         if let Some(millis) = self.retry_after_ms {
             packet.number(Tag::RetryAfter, millis);

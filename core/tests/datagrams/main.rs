@@ -7,7 +7,8 @@ mod world;
 use std::time::Duration;
 
 use steadfast::{
-    CloseReason, Config, Event, LaneId, LaneOptions, LinkId, Message, Profile, Received, ServerConfig, State,
+    CloseReason, Config, Event, LaneId, LaneOptions, LinkAction, LinkId, Message, Profile, Received, ServerConfig,
+    Socket, State, Time,
 };
 
 use world::{CALM, Conditions, Datagram, World};
@@ -213,6 +214,52 @@ fn silence_takes_the_link_down_and_heartbeats_keep_it_up() {
     assert!(world.run_until(16 * SECOND, down));
     world.conditions.loss = 0;
     assert!(world.run_until(20 * SECOND, |world| world.client.state() == State::Ready));
+}
+
+/// A client that has sent a packet which is not acknowledged.
+fn waiting(seed: u64) -> (World, Socket) {
+    let mut world = connected(seed);
+    world.run_for(SECOND);
+    let mut client = world.client.clone();
+    client.send(world.now, LaneId::MAIN, Message::new("unacknowledged")).unwrap();
+    settle(&mut client, world.now);
+    (world, client)
+}
+
+fn settle(socket: &mut Socket, now: Time) {
+    while let Some(action) = socket.poll_link_action() {
+        if let LinkAction::Flush(link) = action {
+            while socket.poll_transmit(now, link).is_some() {}
+        }
+    }
+    while socket.poll_event().is_some() {}
+}
+
+#[test]
+fn near_the_end_of_time_a_deadline_that_was_served_does_not_come_back() {
+    for left in [0, 1, 1_000, 1_000_000] {
+        let (mut world, mut client) = waiting(21);
+        let late = Time::from_micros(u64::MAX - left);
+        for _ in 0..10 {
+            client.handle_timeout(late);
+            settle(&mut client, late);
+        }
+        let next = client.poll_timeout();
+        assert!(next.is_none_or(|next| next.at > late), "{next:?} at {late:?}");
+
+        let now = world.now;
+        world.server_socket().send(now, LaneId::MAIN, Message::new("unacknowledged")).unwrap();
+        world.drain();
+        world.server.handle_timeout(late);
+    }
+}
+
+#[test]
+fn a_deadline_that_was_missed_is_due_under_a_clock_that_begins() {
+    let (world, client) = waiting(22);
+    let missed = client.snapshot(world.now + 4 * SECOND);
+    let restored = Socket::restore(missed, client.config().clone().into(), Time::ZERO);
+    assert_eq!(restored.poll_timeout().map(|next| next.at), Some(Time::ZERO));
 }
 
 #[test]

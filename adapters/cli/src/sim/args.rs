@@ -58,7 +58,7 @@ pub(crate) struct Sim {
     queue: Option<usize>,
     /// The largest datagram, without the 28 bytes of its headers [default: 1400]
     #[arg(long, value_name = "BYTES")]
-    mtu: Option<u16>,
+    mtu: Option<usize>,
     /// The share of datagrams that are lost, each for itself [default: 0]
     #[arg(long, value_name = "P")]
     loss: Option<f64>,
@@ -100,7 +100,7 @@ impl Sim {
     /// # Errors
     /// When the file cannot be read, or the scenario cannot be.
     pub(crate) fn scenario(&self) -> Result<Scenario, Failure> {
-        let mut scenario = match &self.file {
+        let said = match &self.file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| Failure::new(format_args!("{}: {error}", path.display())))?;
@@ -108,6 +108,7 @@ impl Sim {
             }
             None => Scenario::default(),
         };
+        let mut scenario = said.clone();
         if let Some(link) = &self.link {
             scenario.link = if link == "stream" { Link::Stream } else { Link::Datagram };
         }
@@ -129,7 +130,12 @@ impl Sim {
         set(&mut scenario.corrupt, self.corrupt);
         set(&mut scenario.cut_every, self.cut_every.map(Some));
         set(&mut scenario.seed, self.seed);
-        scenario.check().map_err(|error| Failure::usage(format_args!("--{error}")))?;
+        scenario.check().map_err(|error| match &self.file {
+            Some(path) if said.check() == Err(error.clone()) => {
+                Failure::usage(format_args!("{}: {error}", path.display()))
+            }
+            _ => Failure::usage(format_args!("--{error}")),
+        })?;
         if self.svg.is_some() {
             can_be_drawn(&scenario)?;
         }

@@ -79,13 +79,22 @@ fn describe(scenario: &Scenario) -> String {
 fn for_people(report: &Report) -> String {
     let Report { delivered, lost, duplicated, reordered, seconds, p50_ms, p99_ms, p999_ms, .. } = report;
     let Report { payload_bytes, wire_bytes, datagrams, ack_datagrams, retransmitted_bytes, cuts, resumes, .. } = report;
-    let overhead = 100.0 * (*wire_bytes as f64 / (*payload_bytes).max(1) as f64 - 1.0);
+    let (messages, overhead) = match delivered {
+        0 => (format!("nothing was delivered, {lost} undelivered"), String::new()),
+        _ => (
+            format!(
+                "\
+{delivered} delivered, {lost} undelivered, {duplicated} duplicated, {reordered} out of order
+time       {seconds:.3} s from the first write to the last delivery
+latency    {p50_ms:.3} ms (half of all), {p99_ms:.3} ms (99 %), {p999_ms:.3} ms (99.9 %)"
+            ),
+            format!(" ({:+.1} %)", 100.0 * (*wire_bytes as f64 / (*payload_bytes).max(1) as f64 - 1.0)),
+        ),
+    };
     format!(
         "\
-messages   {delivered} delivered, {lost} lost, {duplicated} duplicated, {reordered} out of order
-time       {seconds:.3} s from the first write to the last delivery
-latency    {p50_ms:.3} ms (half of all), {p99_ms:.3} ms (99 %), {p999_ms:.3} ms (99.9 %)
-bytes      {payload_bytes} of messages, {wire_bytes} on the wire ({overhead:+.1} %), {retransmitted_bytes} sent again
+messages   {messages}
+bytes      {payload_bytes} of messages, {wire_bytes} on the wire{overhead}, {retransmitted_bytes} sent again
 datagrams  {datagrams}, {ack_datagrams} of them without message bytes
 link       cut {cuts} times, resumed {resumes} times"
     )

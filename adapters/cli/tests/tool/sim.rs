@@ -132,7 +132,8 @@ fn what_cannot_be_is_one_line() {
         (&["--corrupt", "0.1"], "--corrupt is for datagram links"),
         (&["--link", "datagram", "--loss", "1.1"], "--loss is 1.1"),
         (&["--link", "datagram", "--loss", "5%"], "5%"),
-        (&["--link", "datagram", "--mtu", "100"], "--mtu is 100"),
+        (&["--link", "datagram", "--mtu", "100"], "--mtu is 100, and not within 1200 to 65507"),
+        (&["--link", "datagram", "--mtu", "70000"], "--mtu is 70000, and not within 1200 to 65507"),
         (&["--reorder-delay", "-5"], "--reorder-delay"),
         (&["--svg"], "--svg"),
         (&["--messages", "10000000", "--size", "16777216"], "no more than 100000000000"),
@@ -148,12 +149,23 @@ fn a_file_that_cannot_be_is_one_line() {
     fails(&Tool::run(&["sim", "/nothing/here.toml"], b""), 1, &["/nothing/here.toml"]);
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
-    for (text, part) in
-        [("wings = 2", "wings"), ("messages = \"x\"", "messages"), ("messages", path), ("loss = 0.5", "--loss")]
-    {
+    for (text, part) in [
+        ("wings = 2", "wings"),
+        ("messages = \"x\"", "messages"),
+        ("messages", path),
+        ("loss = 0.5", &format!("{path}: loss is for datagram links")),
+        ("rate = 0", &format!("{path}: rate is 0")),
+    ] {
         std::fs::write(path, text).unwrap();
         fails(&Tool::run(&["sim", path], b""), 2, &[part]);
     }
+    std::fs::write(path, "rate = 0").unwrap();
+    assert_eq!(
+        Tool::run(&["sim", path, "--rate", "1", "--messages", "1"], b"").code,
+        Some(0),
+        "the option goes before"
+    );
+    fails(&Tool::run(&["sim", path, "--rate", "-1"], b""), 2, &["--rate is -1"]);
     fails(&Tool::run(&["sim", "--messages", "1", "--svg", "/nothing/here.svg"], b""), 1, &["/nothing/here.svg"]);
 }
 
@@ -217,7 +229,17 @@ fn the_result_for_people_says_what_happened() {
     let ended = Tool::run(&["sim", "--interval", "1000", "--cut-every", "300"], b"");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let text = ended.stdout.join("\n");
-    for part in ["1000 delivered", "0 lost", "latency", "sent again", "cut 3 times"] {
+    for part in ["1000 delivered", "0 undelivered", "latency", "sent again", "cut 3 times"] {
         assert!(text.contains(part), "`{part}` is missing: {text}");
+    }
+}
+
+#[test]
+fn the_result_for_people_says_that_nothing_was_delivered() {
+    let ended = Tool::run(&["sim", "--link", "datagram", "--messages", "10", "--loss", "1"], b"");
+    let text = ended.stdout.join("\n");
+    assert!(text.contains("nothing was delivered, 10 undelivered"), "{text}");
+    for part in ["latency", "first write", "%"] {
+        assert!(!text.contains(part), "`{part}` says nothing here: {text}");
     }
 }

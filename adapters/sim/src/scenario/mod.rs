@@ -51,8 +51,8 @@ pub struct Scenario {
     /// is not, a stream is as fast with a short queue as with a long one: what is not in it waits before it. Default: as
     /// many as the line carries in one round trip.
     pub queue: Option<usize>,
-    /// The largest datagram in bytes, without its headers. Default 1,400.
-    pub mtu: Option<u16>,
+    /// The largest datagram in bytes, without its headers: 1,200 to 65,507, as UDP over IPv4 carries. Default 1,400.
+    pub mtu: Option<usize>,
     /// The share of datagrams that are lost, each for itself. Default 0.
     pub loss: f64,
     /// The share of datagrams that are lost in bursts, [`BurstLoss::BURST`](crate::net::BurstLoss::BURST) at a time in the
@@ -145,7 +145,7 @@ impl Default for Scenario {
 }
 
 /// The largest datagram where nothing else is said.
-const MTU: u16 = 1_400;
+const MTU: usize = 1_400;
 /// The most bytes of all messages together.
 const MOST_BYTES: u64 = 100_000_000_000;
 /// The most microseconds in which they are written.
@@ -167,7 +167,7 @@ impl Scenario {
         within("rtt", self.rtt, 0.0, 60_000.0)?;
         within("rate", self.rate, 0.001, 1e6)?;
         within("reorder-delay", self.reorder_delay, 0.0, 60_000.0)?;
-        within("mtu", f64::from(self.mtu()), 1_200.0, f64::from(u16::MAX))?;
+        within("mtu", self.mtu() as f64, 1_200.0, 65_507.0)?;
         self.cut_every.map_or(Ok(()), |every| within("cut-every", every, 1.0, 1e9))?;
         if self.mtu.is_some() && self.link == Link::Stream {
             let problem = "is for datagram links: a stream's transport cuts it into packets as it must".into();
@@ -193,7 +193,7 @@ impl Scenario {
     /// One direction, when the harm has begun.
     pub(crate) fn path(&self) -> Path {
         Path {
-            mtu: (self.link == Link::Datagram).then(|| self.mtu().into()),
+            mtu: (self.link == Link::Datagram).then(|| self.mtu()),
             loss: self.loss,
             burst_loss: self.burst_loss,
             reorder: (self.reorder, millis(self.reorder_delay)),
@@ -217,7 +217,7 @@ impl Scenario {
         }
     }
 
-    fn mtu(&self) -> u16 {
+    fn mtu(&self) -> usize {
         self.mtu.unwrap_or(MTU)
     }
 
@@ -225,7 +225,7 @@ impl Scenario {
     pub(crate) fn kind(&self) -> LinkKind {
         match self.link {
             Link::Stream => LinkKind::Stream,
-            Link::Datagram => LinkKind::Datagram { mtu: self.mtu() },
+            Link::Datagram => LinkKind::Datagram { mtu: self.mtu() as u16 },
         }
     }
 

@@ -230,8 +230,8 @@ impl DatagramLink {
     }
 
     /// A time of this link's clock on that of the socket.
-    fn global(&self, at: Time) -> Option<Time> {
-        (at < Time::MAX).then(|| Time::from_micros(at.as_micros().wrapping_add(self.start.as_micros())))
+    fn global(&self, at: Time, now: Time) -> Time {
+        at.rebase(self.local(now), now)
     }
 
     /// How large the next datagram may be.
@@ -277,16 +277,16 @@ impl DatagramLink {
     }
 
     /// The deadlines of the link: for a repetition of the HELLO, for loss and probes, for an ACK.
-    pub(super) fn deadlines(&self) -> [Option<Time>; 3] {
-        let ack = (!self.ack_now && self.room() > 0).then(|| self.global(self.arrivals.due())).flatten();
+    pub(super) fn deadlines(&self, now: Time) -> [Option<Time>; 3] {
+        let ack = (!self.ack_now && self.room() > 0).then(|| self.global(self.arrivals.due(), now));
         let hello = self.greeting.as_ref().and_then(Greeting::repeat_at);
-        [hello, self.global(self.recovery.poll_timeout()), ack]
+        [hello, Some(self.global(self.recovery.poll_timeout(), now)), ack]
     }
 
     /// When the path takes the next packet: now, if it does already.
     pub(super) fn paced_until(&self, now: Time) -> Option<Time> {
         match self.recovery.permit(self.local(now)) {
-            Permit::At(at) => self.global(at),
+            Permit::At(at) => Some(self.global(at, now)),
             Permit::Now => Some(now),
             Permit::Blocked => None,
         }

@@ -202,7 +202,7 @@ impl Socket {
         let may_leave = self.gate.is_open(link.gate) && datagram.room() > 0;
         let waits = may_leave && self.has_datagram_content(link, datagram);
         let paced = waits.then(|| datagram.paced_until(self.now)).flatten();
-        (datagram.deadlines(), paced.filter(|at| *at > self.now || !link.flush_told))
+        (datagram.deadlines(self.now), paced.filter(|at| *at > self.now || !link.flush_told))
     }
 
     /// The round trip of the present datagram link, for the first HELLO on the next one.

@@ -42,7 +42,7 @@ pub(super) fn draw(scenario: &Scenario, report: &Report, problem: Option<&Proble
 fn head(svg: &mut Svg, scenario: &Scenario, report: &Report, problem: Option<&Problem>) -> f64 {
     svg.text(20.0, 28.0, Anchor::Start, 17.0, "#111", "A steadfast socket, and what became of its packets");
     let Report { delivered, lost, duplicated, reordered, seconds, p50_ms, p99_ms, cuts, resumes, .. } = report;
-    let mut result = format!("{delivered} delivered in {seconds:.3} s, {lost} lost, {duplicated} duplicated, ");
+    let mut result = format!("{delivered} delivered in {seconds:.3} s, {lost} undelivered, {duplicated} duplicated, ");
     result += &format!("{reordered} out of order; latency {p50_ms:.1} ms (median), {p99_ms:.1} ms (99 %)");
     let Report { payload_bytes, wire_bytes, retransmitted_bytes, .. } = report;
     let mut cost = format!("{payload_bytes} bytes of messages, {wire_bytes} on the wire, ");
