@@ -21,12 +21,12 @@ pub const MAX_MESSAGE: usize = 1 << 30;
 /// Limits and times of one end of a socket. Sizes are in bytes.
 ///
 /// A socket's memory is at most `send_buffer + 2 × receive_buffer + max_message + 3 × volatile_buffer + 100 × max_open_asks + 128 KiB +
-/// (1 KiB + max_headers) × lanes`, and what the application itself holds or asks for: receipts, asks, and the answers that it does not
-/// take, of which one on a lane costs about 160 bytes beside its own, for 1,024 of them at most. While its server goes away a client
-/// has as much as `send_buffer` again for its answers, beside what it keeps for the next session. On a datagram link come
-/// to it up to 66 KiB for a handshake, and about 300 bytes for each packet that may be in flight, twice over: with
-/// [`Congestion::FixedWindow`] one for each 15 bytes of the window, else as many as the path seems to have room for, at most 32,768, with
-/// some 50 bytes more for each further piece of a lane or word of control in one.
+/// (1 KiB + max_headers) × lanes`, also while messages wait to be handed back, and what the application itself holds or asks for:
+/// receipts, asks, and the answers that it does not take, of which one on a lane costs about 160 bytes beside its own, for 1,024 of
+/// them at most. While its server goes away a client has as much as `send_buffer` again for its answers, beside what it keeps for the
+/// next session. On a datagram link come to it up to 66 KiB for a handshake, and about 300 bytes for each packet that may be in
+/// flight, twice over: with [`Congestion::FixedWindow`] one for each 15 bytes of the window, else as many as the path seems to have
+/// room for, at most 32,768, with some 50 bytes more for each further piece of a lane or word of control in one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Config {

@@ -10,7 +10,7 @@ use steadfast_sim::{Rigour, Side};
 
 use crate::books::millis;
 use crate::memory;
-use crate::packets::{Told, config, ends, furnish, read};
+use crate::packets::{FURNISHED, Told, config, ends, furnish, read};
 use crate::say;
 use crate::scene::{End, Scene, Still};
 use crate::wire::{ShortHead, is_sealed, seal};
@@ -143,7 +143,7 @@ pub fn run(data: &[u8]) {
     drop(other);
     scene.events.clear();
     scene.tapes.clear();
-    memory::check(scene.into_machines(), &config(), datagrams);
+    memory::check(scene.into_machines(), &config(), FURNISHED, datagrams);
 }
 
 /// A session and what has come of it.

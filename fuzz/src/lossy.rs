@@ -123,6 +123,7 @@ pub fn run(data: &[u8]) {
         if u.is_empty() {
             break;
         }
+        talk.scene.weighed = setup.is_weighed().then(|| talk.wants() + 1);
         let Ok(op) = Op::arbitrary(&mut u) else { break };
         say(|| format!("{op:?}"));
         op.perform(&mut talk);
@@ -130,11 +131,12 @@ pub fn run(data: &[u8]) {
     }
     if setup.is_weighed() {
         let packets = talk.scene.tapes.values().map(Vec::len).sum();
+        let wants = talk.wants();
         let Talk { mut scene, books, apps, .. } = talk;
         scene.events.clear();
         scene.tapes.clear();
         drop((books, apps));
-        return memory::check(scene.into_machines(), &server, packets);
+        return memory::check(scene.into_machines(), &server, wants, packets);
     }
     talk.scene.show_broken_paths();
     talk.calm_down();

@@ -266,11 +266,12 @@ impl Path {
             talk.close(closer);
             talk.check_end();
         }
+        let wants = talk.wants();
         let Talk { mut scene, books, apps, .. } = talk;
         drop((books, apps));
         scene.events.clear();
         scene.tapes.clear();
-        memory::check(scene.into_machines(), &Setup::plain().configs().1, 0);
+        memory::check(scene.into_machines(), &Setup::plain().configs().1, wants, 0);
     }
 }
 

@@ -52,6 +52,7 @@ pub fn run(data: &[u8]) {
     let bytes = if control & IS_BODY == 0 { rest.to_vec() } else { packet(rest) };
     let piece = if *piece == 0 { usize::MAX } else { usize::from(*piece) };
     let mut scene = Scene::of(stage.still(), &config(), Rigour::OFF, 0);
+    scene.weighed = Some(FURNISHED);
     let whole = play(&mut scene, stage, &bytes, usize::MAX);
     drop(scene);
     // Without noise: a useless timeout is not useless when the bytes have set a deadline for now.
@@ -78,7 +79,7 @@ pub fn run(data: &[u8]) {
     scene.tapes.clear();
     drop(whole);
     drop(in_pieces);
-    memory::check(scene.into_machines(), &config(), 0);
+    memory::check(scene.into_machines(), &config(), FURNISHED, 0);
 }
 
 /// What can be seen of a machine.
@@ -230,6 +231,9 @@ impl Stage {
         })
     }
 }
+
+/// How many asks and receipts of each side [`furnish`] leaves under way.
+pub(crate) const FURNISHED: usize = 2;
 
 /// Puts something of everything under way: lanes of both kinds from both sides, asks, messages that wait for a receipt.
 pub(crate) fn furnish(scene: &mut Scene) {

@@ -188,7 +188,7 @@ pub(crate) enum Op {
 ///   was confirmed was taken;
 /// - each ask ends once, as its handler ended it;
 /// - once the faults stop, everything comes to rest within bounded time, closes cleanly, and nothing is left over;
-/// - the machines stay within the memory that their configuration states.
+/// - the machines stay within the memory that their configuration states: when they are weighed at the end, also within each call.
 ///
 /// After a client was restored from an older copy of itself only the first and the last of these are left.
 pub fn run(data: &[u8]) {
@@ -205,15 +205,17 @@ pub fn run(data: &[u8]) {
         if u.is_empty() {
             break;
         }
+        talk.scene.weighed = setup.is_weighed.then(|| talk.wants() + 1);
         let Ok(op) = Op::arbitrary(&mut u) else { break };
         say(|| format!("{op:?}"));
         op.perform(&mut talk, &mut saved);
         talk.hear();
     }
     if setup.is_weighed {
+        let wants = talk.wants();
         let Talk { scene, books, apps, .. } = talk;
         drop((books, apps, saved));
-        return memory::check(scene.into_machines(), &server, 0);
+        return memory::check(scene.into_machines(), &server, wants, 0);
     }
     if talk.books.is_loose {
         return talk.run_on();
@@ -264,7 +266,7 @@ impl Setup {
     }
 
     pub(crate) fn rigour(&self) -> Rigour {
-        Rigour { twins: self.twins, noise: self.noise }
+        Rigour { twins: self.twins && !self.is_weighed, noise: self.noise }
     }
 
     pub(crate) fn configs(&self) -> (Config, ServerConfig) {
@@ -273,7 +275,12 @@ impl Setup {
         config.max_headers = 300;
         config.max_lanes = u32::from(self.lanes % 8);
         let least = config.max_message + config.max_headers + 1024;
-        config.send_buffer = if self.is_tight { least } else { 100_000 };
+        config.send_buffer = match (self.is_tight, self.is_weighed) {
+            (true, _) => least,
+            // Large beside the rest of the bound, so that what each message costs is seen.
+            (false, true) => 1_000_000,
+            (false, false) => 100_000,
+        };
         config.send_messages = if self.send_messages == 0 { usize::MAX } else { self.send_messages.into() };
         let windows = (2 * config.max_lanes as usize + 2) * Config::LANE_WINDOW;
         config.receive_buffer = least + windows + if self.is_tight { 0 } else { 50_000 };

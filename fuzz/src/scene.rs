@@ -16,6 +16,7 @@ use steadfast::{
 };
 use steadfast_sim::{Contract, Input, Rigour, Rng, Side, freeze, thaw};
 
+use crate::memory::{Call, HANDSHAKE, of_datagrams};
 use crate::say;
 pub(crate) use paths::Path;
 pub(crate) use wires::{PipeEnd, Wire};
@@ -40,6 +41,9 @@ pub(crate) struct Scene {
     pub(crate) now: Time,
     /// Inputs are not followed by a round of polling until the next one that is.
     pub(crate) is_lazy: bool,
+    /// What each call of a machine takes of memory is weighed, with so many asks and receipts under way on each socket. Twins
+    /// would be weighed, too.
+    pub(crate) weighed: Option<usize>,
     /// How many bytes one direction of a link holds before it cannot be written to.
     pub(crate) room: usize,
     /// What each machine has told and nobody has looked at.
@@ -88,6 +92,7 @@ impl Scene {
         let mut scene = Scene {
             now,
             is_lazy: false,
+            weighed: None,
             room: 1 << 20,
             events: VecDeque::new(),
             opens: Vec::new(),
@@ -133,6 +138,7 @@ impl Scene {
         Scene {
             now: still.now,
             is_lazy: false,
+            weighed: None,
             room: 1 << 20,
             events: VecDeque::new(),
             opens: still.opens.clone(),
@@ -182,7 +188,7 @@ impl Scene {
         end: End,
         command: impl Fn(&mut Socket, Time) -> R,
     ) -> R {
-        let now = self.now;
+        let (now, call) = (self.now, Call::begin());
         let (side, answer) = match end {
             End::Client => (Side::Client, self.client.command(now, |socket| command(socket, now))),
             End::Server(id) => {
@@ -191,16 +197,32 @@ impl Scene {
                 (Side::Server, self.server.command(now, on_server))
             }
         };
+        self.weigh(side, call, 0);
         self.settle(side);
         answer
     }
 
     /// A command to the server as a whole.
     pub(crate) fn command<R: PartialEq + std::fmt::Debug>(&mut self, command: impl Fn(&mut Server, Time) -> R) -> R {
-        let now = self.now;
+        let (now, call) = (self.now, Call::begin());
         let answer = self.server.command(now, |server| command(server, now));
+        self.weigh(Side::Server, call, 0);
         self.settle(Side::Server);
         answer
+    }
+
+    /// Holds a call against the bound. Up to `input` bytes were given to it and may have come free in it.
+    fn weigh(&self, side: Side, call: Call, input: usize) {
+        let Some(wants) = self.weighed else { return };
+        let datagrams = if self.is_of_datagrams() { self.tapes.values().map(Vec::len).sum() } else { 0 };
+        let more = input + of_datagrams(datagrams);
+        match side {
+            Side::Client => call.weigh([Cow::Borrowed(self.client())].into_iter(), self.now, wants, more),
+            Side::Server => {
+                let sockets = self.server().sockets().filter_map(|id| self.server().socket(id));
+                call.weigh(sockets, self.now, wants, more + HANDSHAKE);
+            }
+        }
     }
 
     /// The machines alone.
@@ -267,10 +289,12 @@ impl Scene {
     // ---- input ----
 
     pub(crate) fn input(&mut self, side: Side, input: Input) {
+        let call = Call::begin();
         match side {
             Side::Client => self.client.input(self.now, input),
             Side::Server => self.server.input(self.now, input),
         }
+        self.weigh(side, call, self.room);
         self.settle(side);
     }
 

@@ -82,6 +82,7 @@ pub fn run(data: &[u8]) {
     let Moment { still, captured } = moment();
     let mut street = Street { scene: Scene::of(still, &config(), rigour, seed.into()), said: 0 };
     street.scene.room = 3000;
+    street.scene.weighed = (!is_rigorous).then_some(0);
     for _ in 0..MOST {
         if u.is_empty() {
             break;
@@ -95,7 +96,7 @@ pub fn run(data: &[u8]) {
     let mut scene = street.scene;
     scene.events.clear();
     scene.tapes.clear();
-    memory::check(scene.into_machines(), &config(), 0);
+    memory::check(scene.into_machines(), &config(), 0, 0);
 }
 
 /// A server, its bystander, and strangers.

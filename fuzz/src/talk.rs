@@ -116,6 +116,15 @@ impl Talk {
         self.apps.iter().rposition(|app| app.end == End::Server(id) && !app.is_gone)
     }
 
+    /// No less than how many asks and receipts are under way on any of the sockets.
+    pub(crate) fn wants(&self) -> usize {
+        let of = |app: &App| {
+            let queued = if app.is_gone { 0 } else { self.scene.socket(app.end).stats().send_queue_messages };
+            app.asks.len() + app.sends.len().min(queued)
+        };
+        self.apps.iter().map(of).max().unwrap_or(0)
+    }
+
     // ---- hearing ----
 
     /// The applications hear what they were told.

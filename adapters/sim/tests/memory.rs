@@ -1,10 +1,14 @@
 //! The memory of a machine, counted by the allocator, against the bound that its configuration states.
 
 use std::alloc::System;
+use std::sync::Arc;
 use std::time::Duration;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use steadfast::{Config, Congestion, LinkKind, Server, ServerConfig, Socket};
+use steadfast::{
+    Bytes, CloseReason, Config, Congestion, LaneId, LinkId, LinkKind, Message, Server, ServerConfig, ServerEvent,
+    Socket, State, Time,
+};
 use steadfast_sim::model::{Links, Replay, Schedule, seeds};
 use steadfast_sim::net::Loss;
 use steadfast_sim::{ADDRESS, Rigour, Wires, World, datagram_bound, memory_bound};
@@ -46,6 +50,7 @@ fn memory_stays_within_the_bound_of_the_configuration() {
     schedules_stopped_anywhere(Links::Datagrams, 100);
     tiny_messages_in_large_buffers_that_nobody_reads();
     datagrams_that_are_lost();
+    what_is_handed_back_takes_no_more_than_before();
     an_idle_session_is_small();
 }
 
@@ -146,6 +151,85 @@ fn datagrams_that_are_lost() {
             );
         }
     }
+}
+
+/// What ends a session with a full send buffer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum End {
+    /// The application gives the socket up.
+    OwnAbort,
+    /// The peer does.
+    PeersAbort,
+    /// The server that answers first takes smaller messages than one of those that wait.
+    SmallLimits,
+}
+
+fn what_is_handed_back_takes_no_more_than_before() {
+    for end in [End::OwnAbort, End::PeersAbort, End::SmallLimits] {
+        for size in [0, 1, 20, 2000] {
+            a_full_buffer_is_handed_back(size, end);
+        }
+    }
+}
+
+fn a_full_buffer_is_handed_back(size: usize, end: End) {
+    let (now, link) = (Time::from_millis(1000), LinkId(1));
+    let mut config = Config::default();
+    (config.max_message, config.max_headers, config.max_lanes) = (5000, 0, 0);
+    (config.send_buffer, config.receive_buffer, config.volatile_buffer) = (4 << 20, 5000 + 1024 + 2 * 8192, 0);
+    let bound = memory_bound(&config, 1);
+    let mut of_server = ServerConfig::default();
+    of_server.socket = config.clone();
+    if end == End::SmallLimits {
+        of_server.socket.max_message = 4999;
+    }
+    let mut server = Server::new(Arc::new(of_server), [2; 32], now).expect("a server");
+    let mut client = Socket::new(Arc::new(config), vec![ADDRESS.into()], Bytes::new(), [1; 32], now).expect("a client");
+
+    let send = |client: &mut Socket, size| client.send(now, LaneId::MAIN, Message::new(vec![7; size])).is_ok();
+    let mut sent = 0;
+    let mut fill = |client: &mut Socket| {
+        while send(client, size) {
+            sent += 1;
+        }
+    };
+    if end == End::SmallLimits {
+        assert!(send(&mut client, 5000));
+        fill(&mut client);
+    }
+    client.connect(now);
+    server.handle_link_up(now, link, LinkKind::Stream);
+    client.handle_link_up(now, link, LinkKind::Stream);
+    while let Some(said) = client.poll_transmit(now, link) {
+        said.segments().iter().for_each(|bytes| server.handle_bytes(now, link, bytes.clone()));
+    }
+    let Some(ServerEvent::Open(open)) = server.poll_event() else { panic!("no open") };
+    let id = server.accept(now, open.id).expect("an open that waits");
+    let say = |server: &mut Server| {
+        let said = std::iter::from_fn(|| server.poll_transmit(now, link));
+        said.flat_map(|said| said.segments().concat()).collect::<Vec<u8>>()
+    };
+    let mut said = say(&mut server);
+    if end != End::SmallLimits {
+        client.handle_bytes(now, link, said);
+        assert_eq!(client.state(), State::Ready);
+        fill(&mut client);
+        server.remove(now, id);
+        said = say(&mut server);
+    }
+
+    let before = ALLOCATOR.stats().bytes_deallocated;
+    match end {
+        End::OwnAbort => client.abort(now, CloseReason::app(1, "")),
+        End::PeersAbort | End::SmallLimits => client.handle_bytes(now, link, said),
+    }
+    // No less than what lived at once within the call: what lives now, and all that has come free in it.
+    let freed = ALLOCATOR.stats().bytes_deallocated - before;
+    let closed = client.closed().expect("the end");
+    assert!(sent > 2000 && closed.unconfirmed == sent + usize::from(end == End::SmallLimits), "{closed:?}");
+    let held = memory_of(client);
+    assert!(held + freed <= bound, "{sent} of {size}, {end:?}: {held} bytes held, {freed} freed, the bound is {bound}");
+    assert!(freed < 64 << 10, "{sent} of {size}, {end:?}: {freed} bytes freed in a call that only hands over");
 }
 
 fn an_idle_session_is_small() {

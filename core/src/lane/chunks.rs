@@ -44,6 +44,25 @@ impl Chunks {
         self.frozen.iter().map(|chunk| &chunk[..]).chain(core::iter::once(&self.open[..]))
     }
 
+    /// Of records of these lengths, which are all that there is: the head of each with what was copied behind it, as
+    /// [`Chunks::take`] answers it.
+    pub(super) fn heads(&self, lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = &[u8]> {
+        let (mut chunks, mut rest) = (self.iter(), &[][..]);
+        let mut piece = move |count: usize| {
+            if rest.is_empty() {
+                rest = chunks.next().unwrap_or_default();
+            }
+            let (piece, more) = rest.split_at(count.min(rest.len()));
+            rest = more;
+            piece
+        };
+        lengths.map(move |length| {
+            let head = piece(length);
+            piece(length - head.len());
+            head
+        })
+    }
+
     /// How many bytes the open chunk takes without growing.
     #[inline]
     pub(super) fn room(&self) -> usize {

@@ -49,6 +49,11 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// How large payload and headers are, in a body of so many bytes.
+    pub(super) fn sizes(&self, body: u64) -> (usize, usize) {
+        (body as usize - self.headers.end, self.headers.len())
+    }
+
     /// The message in the body that this is the layout of.
     pub(super) fn take(&self, body: &mut Bytes) -> Message {
         let name = core::str::from_utf8(&body[self.name.clone()]).ok().filter(|name| !name.is_empty()).map(Box::from);

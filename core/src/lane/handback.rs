@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
 
 use super::chunks::Chunks;
 use super::ledger::Entry;
@@ -14,6 +15,7 @@ use super::tags::{Tag, Tags};
 use super::waiting::Waiting;
 use crate::ids::SendId;
 use crate::message::Fate;
+use crate::time::Time;
 
 /// A record that was accepted and is not confirmed.
 #[derive(Clone, PartialEq, Debug)]
@@ -21,6 +23,17 @@ pub(crate) struct UnconfirmedRecord {
     pub(crate) out: Outgoing,
     pub(crate) id: Option<SendId>,
     pub(crate) fate: Fate,
+}
+
+/// What a send buffer gave up: all that was accepted and is not confirmed, as compact as it was there.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Handback {
+    records: VecDeque<Entry>,
+    chunks: Chunks,
+    tags: Tags,
+    /// Where the first record starts, and up to where bytes were transmitted.
+    confirmed: u64,
+    sent: u64,
 }
 
 impl SendBuffer {
@@ -38,27 +51,15 @@ impl SendBuffer {
         retracted
     }
 
-    /// Takes out all that is not confirmed, in order. Bytes of a byte lane have their fate byte by byte, and are joined
-    /// where they share it.
-    pub(crate) fn take_unconfirmed(&mut self) -> Vec<UnconfirmedRecord> {
-        let (start, sent) = (self.ledger.confirmed(), self.sent);
+    /// Takes out all that is not confirmed. What waits and has not expired is moved behind the stream for it.
+    pub(crate) fn take_unconfirmed(&mut self, now: Time) -> Handback {
+        let (confirmed, sent) = (self.confirmed(), self.sent);
+        self.stage(now);
         let records = self.ledger.take();
         let chunks = core::mem::take(&mut self.chunks);
         self.sent = self.ledger.end();
-        let tags = self.rare.as_mut().map(|rare| core::mem::take(&mut rare.tags)).unwrap_or_default();
-        let mut list = Unconfirmed::default();
-        decode(start, records, chunks, tags, |range, out, wait| match out {
-            Outgoing::Bytes(mut bytes) => {
-                let first = range.end - bytes.len() as u64;
-                let in_doubt = sent.clamp(first, range.end) - first;
-                list.push_bytes(bytes.split_to(in_doubt as usize), Fate::InDoubt);
-                list.push_bytes(bytes, Fate::Unsent);
-            }
-            out => list.push(out, wait, if range.start < sent { Fate::InDoubt } else { Fate::Unsent }),
-        });
-        self.take_waiting(|out, wait| list.push(out, wait, Fate::Unsent));
-        self.rare = None;
-        list.finish()
+        let tags = self.rare.take().map(|rare| rare.tags).unwrap_or_default();
+        Handback { records, chunks, tags, confirmed, sent }
     }
 
     fn take_waiting(&mut self, mut each: impl FnMut(Outgoing, Option<Waiting>)) {
@@ -68,6 +69,41 @@ impl SendBuffer {
             }
         }
         self.tidy();
+    }
+}
+
+impl Handback {
+    /// How many messages the application gets of it: asks end by themselves, and bytes of one fate are joined.
+    pub(crate) fn messages(&self) -> usize {
+        let asks = self.tags.asks(self.confirmed..u64::MAX).count();
+        let (mut at, mut messages) = (self.confirmed, 0);
+        let (mut in_doubt, mut unsent) = (false, false);
+        for entry in &self.records {
+            messages += usize::from(entry.is_message());
+            if entry.is_bytes() {
+                in_doubt |= at + entry.overhead() < self.sent;
+                unsent |= at + entry.len() > self.sent;
+            }
+            at += entry.len();
+        }
+        messages - asks + usize::from(in_doubt) + usize::from(unsent)
+    }
+
+    /// Gives all records to `each`, in order. Bytes of a byte lane have their fate byte by byte, and are joined where they
+    /// share it.
+    pub(crate) fn take(self, each: impl FnMut(UnconfirmedRecord)) {
+        let sent = self.sent;
+        let mut joined = Joined { each, bytes: None };
+        decode(self.confirmed, self.records, self.chunks, self.tags, |range, out, wait| match out {
+            Outgoing::Bytes(mut bytes) => {
+                let first = range.end - bytes.len() as u64;
+                let in_doubt = sent.clamp(first, range.end) - first;
+                joined.push_bytes(bytes.split_to(in_doubt as usize), Fate::InDoubt);
+                joined.push_bytes(bytes, Fate::Unsent);
+            }
+            out => joined.push(out, wait, if range.start < sent { Fate::InDoubt } else { Fate::Unsent }),
+        });
+        joined.close();
     }
 }
 
@@ -108,18 +144,17 @@ fn content(mut record: Bytes, payload: Bytes, overhead: usize) -> Bytes {
     if record.is_empty() { payload } else { record }
 }
 
-/// The list that [`SendBuffer::take_unconfirmed`] makes.
-#[derive(Default)]
-struct Unconfirmed {
-    list: Vec<UnconfirmedRecord>,
+/// What [`Handback::take`] gives out.
+struct Joined<F> {
+    each: F,
     /// Bytes of one fate that may be joined with the next ones.
     bytes: Option<(BytesMut, Fate)>,
 }
 
-impl Unconfirmed {
+impl<F: FnMut(UnconfirmedRecord)> Joined<F> {
     fn push(&mut self, out: Outgoing, wait: Option<Waiting>, fate: Fate) {
         self.close();
-        self.list.push(UnconfirmedRecord { out, id: wait.map(|wait| wait.id), fate });
+        (self.each)(UnconfirmedRecord { out, id: wait.map(|wait| wait.id), fate });
     }
 
     fn push_bytes(&mut self, bytes: Bytes, fate: Fate) {
@@ -135,12 +170,7 @@ impl Unconfirmed {
 
     fn close(&mut self) {
         if let Some((bytes, fate)) = self.bytes.take() {
-            self.list.push(UnconfirmedRecord { out: Outgoing::Bytes(bytes.freeze()), id: None, fate });
+            (self.each)(UnconfirmedRecord { out: Outgoing::Bytes(bytes.freeze()), id: None, fate });
         }
-    }
-
-    fn finish(mut self) -> Vec<UnconfirmedRecord> {
-        self.close();
-        self.list
     }
 }

@@ -65,7 +65,7 @@ impl Entry {
         self.0 >> Entry::CLASS_SHIFT == Class::Bytes as u64
     }
 
-    fn is_message(self) -> bool {
+    pub(super) fn is_message(self) -> bool {
         self.0 >> Entry::CLASS_SHIFT == Class::Message as u64
     }
 
@@ -95,6 +95,11 @@ impl Ledger {
     /// How many messages, asks and answers there are.
     pub(super) fn messages(&self) -> usize {
         self.messages as usize
+    }
+
+    /// All records.
+    pub(super) fn records(&self) -> impl Iterator<Item = Entry> + '_ {
+        self.records.iter().copied()
     }
 
     /// Appends a record of `content` bytes that the application gave and `overhead` more.

@@ -17,7 +17,7 @@ mod tail;
 mod take;
 mod waiting;
 
-pub(crate) use handback::UnconfirmedRecord;
+pub(crate) use handback::{Handback, UnconfirmedRecord};
 pub(crate) use memory::keep;
 pub(crate) use outlet::Outlet;
 pub(crate) use record::{AskOutcome, Incoming, Outgoing, RecordLimits};

@@ -148,6 +148,32 @@ impl Head {
 }
 
 impl Outgoing {
+    /// Payload and headers, in bytes, if it can have such.
+    pub(super) fn sizes(&self) -> Option<(usize, usize)> {
+        match self {
+            Outgoing::Message(message) | Outgoing::Ask(_, message) | Outgoing::Reply { message, .. } => {
+                Some((message.payload.len(), message.headers().map_or(0, Bytes::len)))
+            }
+            Outgoing::Open(options) => Some((0, options.headers.len())),
+            Outgoing::AskEnd { .. } | Outgoing::Cancel { .. } | Outgoing::Fin | Outgoing::Bytes(_) => None,
+        }
+    }
+
+    /// The same of a record of a message lane that this side wrote, by all of it but the payload, at least.
+    pub(super) fn sizes_of(record: &[u8]) -> Option<(usize, usize)> {
+        let head = Head::parse(record).ok()??;
+        if !head.extended {
+            return Some((head.body as usize, 0));
+        }
+        match Extended::parse(record.get(head.len..)?, RecordLimits::NONE).ok()? {
+            Extended::Message(layout) | Extended::Ask(layout) | Extended::Reply { layout, .. } => {
+                Some(layout.sizes(head.body))
+            }
+            Extended::Open(options) => Some((0, options.headers.len())),
+            Extended::AskEnd { .. } | Extended::Cancel { .. } | Extended::Fin => None,
+        }
+    }
+
     /// How many bytes the application gave: payload, name, headers or reason.
     pub(super) fn content(&self) -> usize {
         match self {

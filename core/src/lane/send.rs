@@ -94,6 +94,14 @@ impl SendBuffer {
         self.ledger.messages() + self.waiting().map_or(0, WaitingQueue::messages)
     }
 
+    /// Payload and headers of each record that can have such, in bytes.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let heads = self.chunks.heads(self.ledger.records().map(|entry| entry.len() as usize));
+        let staged = self.ledger.records().zip(heads).filter(|(entry, _)| !entry.is_bytes());
+        let waiting = self.waiting().into_iter().flat_map(WaitingQueue::records);
+        staged.filter_map(|(_, head)| Outgoing::sizes_of(head)).chain(waiting.filter_map(Outgoing::sizes))
+    }
+
     /// Up to where bytes were transmitted.
     pub(crate) fn sent(&self) -> u64 {
         self.sent

@@ -64,6 +64,11 @@ impl WaitingQueue {
         self.is_empty() && self.by_expiry.is_empty()
     }
 
+    /// All that wait.
+    pub(super) fn records(&self) -> impl Iterator<Item = &Outgoing> {
+        self.items.iter().filter_map(|item| item.out.as_ref())
+    }
+
     /// The cost of all that wait.
     pub(super) fn cost(&self) -> usize {
         self.cost

@@ -285,7 +285,7 @@ impl Socket {
         (self.lost, self.wants_room, self.wants_lanes) = (false, false, false);
         self.change_to_closed();
         let (local, remote) = self.ending.as_ref().map_or((None, None), |e| (e.local.clone(), e.remote.clone()));
-        let unconfirmed = self.handback.len();
+        let unconfirmed = self.unconfirmed();
         let closed = Closed { local, remote, clean: drained && unconfirmed == 0, unconfirmed };
         self.closed = Some(Box::new(closed.clone()));
         self.tell(Event::Closed(Box::new(closed)));

@@ -10,7 +10,7 @@ use crate::code::{CloseReason, Code, ProtocolCode};
 use crate::config::OnLoss;
 use crate::event::{Event, SessionLost};
 use crate::ids::{AskRef, Incarnation, LaneId};
-use crate::lane::{Outgoing, UnconfirmedRecord};
+use crate::lane::{Handback, Outgoing, SendBuffer, UnconfirmedRecord, Waiting};
 use crate::message::{Message, Unconfirmed};
 use crate::time::Time;
 
@@ -20,7 +20,10 @@ impl Socket {
     /// begin, with empty buffers.
     pub fn take_unconfirmed(&mut self, now: Time) -> Vec<Unconfirmed> {
         self.tick(now);
-        let unconfirmed = core::mem::take(&mut self.handback);
+        let mut unconfirmed = Vec::with_capacity(self.unconfirmed());
+        for (lane, handback) in core::mem::take(&mut self.handback) {
+            handback.take(|record| unconfirmed.extend(handed_back(record, lane, self.incarnation)));
+        }
         if self.lost {
             self.next_incarnation();
             self.plan_next_attempt();
@@ -44,7 +47,7 @@ impl Socket {
         self.collect_unconfirmed();
         self.drain = None;
         self.fail_asks(false);
-        let (incarnation, unconfirmed) = (self.incarnation, self.handback.len());
+        let (incarnation, unconfirmed) = (self.incarnation, self.unconfirmed());
         self.tell(Event::SessionLost(Box::new(SessionLost { reason: reason.clone(), incarnation, unconfirmed })));
         let reopens = self.is_client() && self.config.on_loss == OnLoss::Reopen && self.ending.is_none();
         if reopens {
@@ -58,21 +61,34 @@ impl Socket {
         }
     }
 
-    /// Moves all that is unconfirmed out of the lanes.
+    /// How many messages wait to be taken.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.handback.iter().map(|(_, handback)| handback.messages()).sum()
+    }
+
+    /// Moves all that is unconfirmed out of the lanes. It stays as compact as it is there until the application takes it.
     pub(super) fn collect_unconfirmed(&mut self) {
         let numbers: Vec<u64> = self.lanes.numbers().collect();
+        let now = self.now;
         for number in numbers {
             self.drop_expired(number);
-            let records = self.lanes.with_send(number, |send| send.take_unconfirmed()).unwrap_or_default();
-            let lane = self.lane_id(number);
-            let incarnation = self.incarnation;
-            self.handback.extend(records.into_iter().filter_map(|record| handed_back(record, lane, incarnation)));
+            let handback = self.lanes.with_send(number, |send| send.take_unconfirmed(now));
+            self.hand_back(self.lane_id(number), handback);
         }
         if let Some(drain) = &mut self.drain {
-            let incarnation = self.incarnation;
-            let held = drain.take_held();
-            self.handback.extend(held.into_iter().filter_map(|record| handed_back(record, LaneId::MAIN, incarnation)));
+            let mut held = SendBuffer::new(0);
+            for UnconfirmedRecord { out, id, .. } in drain.take_held() {
+                match id {
+                    None => held.push(out),
+                    Some(id) => drop(held.push_waiting(out, Waiting { id, expires: None, key: None, receipt: false })),
+                }
+            }
+            self.hand_back(LaneId::MAIN, Some(held.take_unconfirmed(now)));
         }
+    }
+
+    fn hand_back(&mut self, lane: LaneId, handback: Option<Handback>) {
+        self.handback.extend(handback.filter(|handback| handback.messages() > 0).map(|handback| (lane, handback)));
     }
 
     /// Everything of the old session is forgotten; identity, counters, and answers that wait for the application stay.

@@ -52,8 +52,9 @@ use crate::config::Config;
 use crate::error::ConfigError;
 use crate::event::{Closed, Event};
 use crate::ids::{Incarnation, LaneId, LinkId, SessionId};
+use crate::lane::Handback;
 use crate::link::LinkAction;
-use crate::message::{LaneOptions, Unconfirmed};
+use crate::message::LaneOptions;
 use crate::time::Time;
 pub(crate) use arena::Arena;
 use asks::Asks;
@@ -108,7 +109,8 @@ pub struct Socket {
     closed: Option<Box<Closed>>,
     /// The session was lost and the application has not taken what was unconfirmed.
     lost: bool,
-    handback: Vec<Unconfirmed>,
+    /// What waits in [`Socket::take_unconfirmed`], lane by lane.
+    handback: Vec<(LaneId, Handback)>,
     /// The last bytes for a link that is being hung up.
     farewell: Option<(LinkId, Bytes)>,
     events: Events,

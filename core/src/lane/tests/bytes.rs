@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::super::*;
-use super::{LIMITS, restored};
+use super::{LIMITS, handed_back, restored};
 use crate::message::{Fate, LaneKind, LaneOptions};
 use crate::time::Time;
 use crate::wire::varint;
@@ -164,7 +164,7 @@ impl Pair {
         let sent = self.send.sent();
         let mut in_doubt = Vec::new();
         let mut unsent = Vec::new();
-        for record in self.send.take_unconfirmed() {
+        for record in handed_back(&mut self.send, Time::from_millis(0)) {
             match (record.out, record.fate) {
                 (Outgoing::Open(_), _) => assert_eq!(self.confirmed, 0),
                 (Outgoing::Bytes(bytes), Fate::InDoubt) => in_doubt.push(bytes),

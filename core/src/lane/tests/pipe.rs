@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::super::*;
-use super::{LIMITS, restored};
+use super::{LIMITS, handed_back, restored};
 use crate::code::CloseReason;
 use crate::ids::{AskId, SendId};
 use crate::message::{Fate, LaneKind, Message};
@@ -426,9 +426,10 @@ impl Pair {
     /// Whether what is handed back is what was not consumed.
     fn check_unconfirmed(mut self) {
         self.report(0);
+        self.expire();
         let (consumed, sent) = (self.recv.consumed(), self.send.sent());
         let mut at = 0;
-        let mut rest = VecDeque::from(self.send.take_unconfirmed());
+        let mut rest = VecDeque::from(handed_back(&mut self.send, self.now));
         for expected in self.expected {
             let start = at;
             at += encoded_len(&expected.out);

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
@@ -44,6 +45,20 @@ fn a_record_counts_what_the_application_gave() {
         assert_eq!((send.buffered(), send.messages()), counted, "{record:?}");
         send.stage(crate::time::Time::ZERO);
         assert_eq!((send.buffered(), send.messages()), counted, "{record:?}");
+    }
+}
+
+#[test]
+fn sizes_are_known_of_what_waits_and_of_what_is_written() {
+    let large = || Message::new(vec![7; 5000]).with_name("name").with_headers(vec![b' '; 30]);
+    let answer = Outgoing::Reply { ask: 1, message: large(), more: false };
+    let pushed = [Outgoing::Ask(AskId(1), large()), Outgoing::Message(vec![7; 5000].into()), answer];
+    let mut send = SendBuffer::new(u64::MAX);
+    pushed.into_iter().chain(records().map(|(record, ..)| record)).for_each(|record| send.push(record));
+    let expected = [(5000, 30), (5000, 0), (5000, 30), (1000, 0), (1000, 3000), (1000, 3000), (6, 0), (0, 3000)];
+    for _ in 0..2 {
+        assert_eq!(Vec::from_iter(send.sizes()), expected);
+        send.stage(crate::time::Time::ZERO);
     }
 }
 

@@ -10,6 +10,7 @@ use proptest::sample::Index;
 
 use super::super::send::Mismatch;
 use super::super::*;
+use super::handed_back;
 use crate::config::Config;
 use crate::ids::{AskId, SendId};
 use crate::message::{Fate, Message};
@@ -370,7 +371,7 @@ fn a_newer_message_of_the_key_queues_at_the_end() {
     assert_eq!(send.push_waiting(message(1), keyed(1, "a")), None);
     assert_eq!(send.push_waiting(message(2), keyed(2, "b")), None);
     assert_eq!(send.push_waiting(message(3), keyed(3, "a")), Some(SendId(1)));
-    let ids: Vec<_> = send.clone().take_unconfirmed().into_iter().map(|record| record.id).collect();
+    let ids: Vec<_> = handed_back(&mut send.clone(), NOW).into_iter().map(|record| record.id).collect();
     assert_eq!(ids, [Some(SendId(2)), Some(SendId(3))]);
     transmit(&mut send, 2);
     assert_eq!(send.push_waiting(message(4), keyed(4, "b")), None, "it was transmitted");
@@ -440,7 +441,7 @@ fn what_may_have_been_sent_is_in_doubt() {
     send.assume_sent(end - 100, &mut |id, at| assigned.push((id, at)));
     assert_eq!(assigned, [(AskId(1), 100)]);
     assert_eq!(report(&mut send, end - 100, 100), Ok(vec![]));
-    let fates: Vec<_> = send.take_unconfirmed().into_iter().map(|record| record.fate).collect();
+    let fates: Vec<_> = handed_back(&mut send, NOW).into_iter().map(|record| record.fate).collect();
     assert_eq!(fates, [Fate::InDoubt, Fate::Unsent]);
 }
 
@@ -448,7 +449,7 @@ fn what_may_have_been_sent_is_in_doubt() {
 fn what_was_handed_back_is_behind_the_stream() {
     let mut send = buffer([message(98), message(98)]);
     transmit(&mut send, 150);
-    send.take_unconfirmed();
+    send.take_unconfirmed(NOW);
     assert!(send.is_idle() && !send.has_data());
     send.push(message(98));
     assert_eq!((send.confirmed(), send.sent(), transmit(&mut send, 1000)), (200, 200, Some((200, 100))));
@@ -475,7 +476,7 @@ fn a_retracted_end_lets_the_lane_go_on() {
     send.finish();
     assert_eq!(send.retract_unsent(), [(Outgoing::Fin, None)]);
     assert!(!send.is_finishing());
-    assert_eq!(send.take_unconfirmed(), [UnconfirmedRecord { out: message(10), id: None, fate: Fate::InDoubt }]);
+    assert_eq!(handed_back(&mut send, NOW), [UnconfirmedRecord { out: message(10), id: None, fate: Fate::InDoubt }]);
 }
 
 #[test]

@@ -8,7 +8,6 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::credit::{Credit, Window};
@@ -143,12 +142,7 @@ impl Lanes {
         if max_message >= self.limits.max_message && max_headers >= self.limits.max_headers {
             return None;
         }
-        let unconfirmed = self.iter().flat_map(|(_, lane)| lane.send.clone().take_unconfirmed());
-        let mut sizes = unconfirmed.filter_map(|record| match record.out {
-            Outgoing::Open(options) => Some((0, options.headers.len())),
-            out => out.into_message().map(|it| (it.payload.len(), it.headers().map_or(0, Bytes::len))),
-        });
-        sizes.find_map(|(payload, headers)| {
+        self.iter().flat_map(|(_, lane)| lane.send.sizes()).find_map(|(payload, headers)| {
             let sizes = [("message", payload, max_message), ("headers", headers, max_headers)];
             sizes.into_iter().find(|(_, size, limit)| size > limit)
         })
