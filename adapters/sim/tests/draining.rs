@@ -92,6 +92,43 @@ fn held_messages_take_room_and_can_be_taken_back_or_replaced() {
     assert_eq!(scene.moved(), ["x=22", "last"]);
 }
 
+fn send_for(world: &mut World, client: End, text: &'static str, time_to_live: Duration) -> SendId {
+    let options = SendOptions { time_to_live: Some(time_to_live), ..SendOptions::default() };
+    world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, text.into(), &options)).unwrap()
+}
+
+#[test]
+fn held_messages_expire_at_their_time() {
+    let mut scene = Scene::new();
+    let Scene { world, client, .. } = &mut scene;
+    let client = *client;
+    let brief = send_for(world, client, "brief", 100 * MILLISECOND);
+    send_for(world, client, "long", 60 * SECOND);
+    let longer = send_for(world, client, "longer", 200 * MILLISECOND);
+    assert!(matches!(world.send(client, "no room").unwrap_err().kind, SendErrorKind::Full { .. }));
+    world.run_for(99 * MILLISECOND);
+    assert_eq!(world.events(client), []);
+    world.run_for(2 * MILLISECOND);
+    assert_eq!(world.events(client), [Event::Expired(brief)]);
+    world.run_for(SECOND);
+    assert_eq!(world.events(client), [Event::Expired(longer), Event::Writable]);
+    assert_eq!(scene.moved(), ["long"]);
+}
+
+#[test]
+fn a_held_message_that_has_expired_is_not_handed_back() {
+    let Scene { mut world, client, .. } = Scene::new();
+    let brief = send_for(&mut world, client, "brief", 100 * MILLISECOND);
+    world.send(client, "held").unwrap();
+    // The end comes before anyone has looked at the clock.
+    let (mut socket, later) = (world.socket(client).into_owned(), world.now() + SECOND);
+    socket.abort(later, CloseReason::app(1, "enough"));
+    let events: Vec<Event> = std::iter::from_fn(|| socket.poll_event()).collect();
+    assert_eq!(events[0], Event::Expired(brief), "{events:?}");
+    let back = socket.take_unconfirmed(later);
+    assert_eq!(back.iter().map(|item| &item.message.payload[..]).collect::<Vec<_>>(), [b"held"]);
+}
+
 #[test]
 fn much_that_is_held_makes_nothing_slow() {
     let mut reading_little = ServerConfig::default();
