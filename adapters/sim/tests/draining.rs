@@ -1,10 +1,10 @@
 //! What can be done with a socket while its server goes away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use steadfast::{
-    AskError, AskId, AskRef, CloseReason, Code, Config, Event, Incarnation, LaneId, OnLoss, ProtocolCode, Received,
-    Reply, SendErrorKind, SendOptions, ServerConfig, Socket, State,
+    AskError, AskId, AskRef, CloseReason, Code, Config, Event, Incarnation, LaneId, Message, OnLoss, ProtocolCode,
+    Received, Reply, SendErrorKind, SendId, SendOptions, ServerConfig, Socket, State,
 };
 use steadfast_sim::by_hand;
 use steadfast_sim::{ADDRESS, Break, Dialling, End, ServerIx, Side, World};
@@ -90,6 +90,75 @@ fn held_messages_take_room_and_can_be_taken_back_or_replaced() {
     world.send(client, "last").unwrap();
     assert_eq!(held(world), (size("x=22") + size("last"), 2));
     assert_eq!(scene.moved(), ["x=22", "last"]);
+}
+
+fn send_for(world: &mut World, client: End, text: &'static str, time_to_live: Duration) -> SendId {
+    let options = SendOptions { time_to_live: Some(time_to_live), ..SendOptions::default() };
+    world.with(client, |socket, now| socket.send_with(now, LaneId::MAIN, text.into(), &options)).unwrap()
+}
+
+#[test]
+fn held_messages_expire_at_their_time() {
+    let mut scene = Scene::new();
+    let Scene { world, client, .. } = &mut scene;
+    let client = *client;
+    let brief = send_for(world, client, "brief", 100 * MILLISECOND);
+    send_for(world, client, "long", 60 * SECOND);
+    let longer = send_for(world, client, "longer", 200 * MILLISECOND);
+    assert!(matches!(world.send(client, "no room").unwrap_err().kind, SendErrorKind::Full { .. }));
+    world.run_for(99 * MILLISECOND);
+    assert_eq!(world.events(client), []);
+    world.run_for(2 * MILLISECOND);
+    assert_eq!(world.events(client), [Event::Expired(brief)]);
+    world.run_for(SECOND);
+    assert_eq!(world.events(client), [Event::Expired(longer), Event::Writable]);
+    assert_eq!(scene.moved(), ["long"]);
+}
+
+#[test]
+fn a_held_message_that_has_expired_is_not_handed_back() {
+    let Scene { mut world, client, .. } = Scene::new();
+    let brief = send_for(&mut world, client, "brief", 100 * MILLISECOND);
+    world.send(client, "held").unwrap();
+    // The end comes before anyone has looked at the clock.
+    let (mut socket, later) = (world.socket(client).into_owned(), world.now() + SECOND);
+    socket.abort(later, CloseReason::app(1, "enough"));
+    let events: Vec<Event> = std::iter::from_fn(|| socket.poll_event()).collect();
+    assert_eq!(events[0], Event::Expired(brief), "{events:?}");
+    let back = socket.take_unconfirmed(later);
+    assert_eq!(back.iter().map(|item| &item.message.payload[..]).collect::<Vec<_>>(), [b"held"]);
+}
+
+#[test]
+fn much_that_is_held_makes_nothing_slow() {
+    let mut reading_little = ServerConfig::default();
+    (reading_little.socket.max_message, reading_little.socket.max_headers) = (1000, 0);
+    (reading_little.socket.max_lanes, reading_little.socket.receive_buffer) = (0, 32 << 10);
+    let mut world = World::new(1);
+    let old = world.serve(ADDRESS, reading_little);
+    let (client, _) = world.connected(Config::default());
+    world.with(client, |socket, now| {
+        (0..100_000).for_each(|_| socket.send(now, LaneId::MAIN, Message::new("")).unwrap());
+    });
+    world.run_for(SECOND);
+    let sent = world.socket(client).stats().send_queue_messages;
+    world.events(client);
+    let start = Instant::now();
+    world.command(old, |server, now| server.go_away(now, 20 * SECOND, "")).unwrap();
+    world.run_for(SECOND);
+    let events = world.events(client);
+    assert!(matches!(events[0], Event::GoingAway(_)), "{events:?}");
+    world.with(client, |socket, now| {
+        let ask = |_| socket.ask(now, LaneId::MAIN, Message::new(""), None).unwrap();
+        let asks: Vec<AskId> = (0..50_000).map(ask).collect();
+        asks.into_iter().for_each(|ask| socket.cancel_ask(now, ask));
+        let send = |_| socket.send_with(now, LaneId::MAIN, Message::new(""), &SendOptions::default()).unwrap();
+        let sends: Vec<SendId> = (0..50_000).map(send).collect();
+        sends.into_iter().for_each(|id| drop(socket.cancel_send(now, id).unwrap()));
+    });
+    let elapsed = start.elapsed();
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+    assert_eq!(world.socket(client).stats().send_queue_messages, sent);
 }
 
 #[test]

@@ -37,18 +37,21 @@ pub(crate) struct Handback {
 }
 
 impl SendBuffer {
-    /// Takes out all records of which no byte was ever transmitted, in order. When the end of the lane is one of them, the
-    /// lane goes on.
-    pub(crate) fn retract_unsent(&mut self) -> Vec<(Outgoing, Option<Waiting>)> {
+    /// Takes out all records of which no byte was ever transmitted, in order, one by one. When the end of the lane is one of
+    /// them, the lane goes on.
+    pub(crate) fn retract_unsent(&mut self, mut each: impl FnMut(Outgoing, Option<Waiting>)) {
         let records = self.ledger.split_off(self.sent);
         let start = self.ledger.end();
         let chunks = self.chunks.split_off((start - self.ledger.confirmed()) as usize);
         let tags = self.rare.as_mut().map(|rare| rare.tags.split_off(start)).unwrap_or_default();
-        let mut retracted = Vec::new();
-        decode(start, records, chunks, tags, |_, out, wait| retracted.push((out, wait)));
-        self.take_waiting(|out, wait| retracted.push((out, wait)));
-        self.ledger.closed &= !matches!(retracted.last(), Some((Outgoing::Fin, _)));
-        retracted
+        let mut goes_on = false;
+        let mut each = |out, wait| {
+            goes_on |= matches!(out, Outgoing::Fin);
+            each(out, wait);
+        };
+        decode(start, records, chunks, tags, |_, out, wait| each(out, wait));
+        self.take_waiting(each);
+        self.ledger.closed &= !goes_on;
     }
 
     /// Takes out all that is not confirmed. What waits and has not expired is moved behind the stream for it.

@@ -22,7 +22,7 @@ pub(crate) use memory::keep;
 pub(crate) use outlet::Outlet;
 pub(crate) use record::{AskOutcome, Incoming, Outgoing, RecordLimits};
 pub(crate) use recv::RecvBuffer;
-pub(crate) use send::{SendBuffer, cost};
+pub(crate) use send::SendBuffer;
 pub(crate) use take::ReadBytes;
 pub(crate) use waiting::Waiting;
 

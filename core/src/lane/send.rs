@@ -21,7 +21,7 @@ use crate::time::Time;
 use crate::wire::varint;
 
 /// What a record counts in the send buffer: what the application gave, and a share for what goes with it.
-pub(crate) fn cost(out: &Outgoing) -> usize {
+pub(super) fn cost(out: &Outgoing) -> usize {
     out.content() + Config::MESSAGE_OVERHEAD
 }
 

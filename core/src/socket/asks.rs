@@ -140,6 +140,11 @@ impl Asks {
         self.made.iter().filter(|(_, made)| !made.over).map(|(id, made)| (*id, made.lane, made.offset))
     }
 
+    /// Whether an ask was transmitted and has not ended.
+    pub(crate) fn is_any_sent(&self) -> bool {
+        !self.by_key.is_empty()
+    }
+
     /// The incarnation is over: what it knew of the peer's asks is gone. Answers that were not taken stay to be taken.
     pub(crate) fn forget_records(&mut self) {
         self.open.clear();

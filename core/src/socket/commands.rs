@@ -10,7 +10,7 @@ use crate::config::{Config, MAX_NAME};
 use crate::error::{SendError, SendErrorKind};
 use crate::event::Event;
 use crate::ids::{AskId, AskRef, LaneId, SendId};
-use crate::lane::{AskOutcome, Outgoing, SendBuffer, Waiting, record};
+use crate::lane::{AskOutcome, Outgoing, Waiting, record};
 use crate::message::{AskError, LaneKind, Message, Received, Reply, SendOptions};
 use crate::socket::volatile::MAX_VOLATILE;
 use crate::time::Time;
@@ -113,11 +113,7 @@ impl Socket {
     /// Takes back a message that waits for its first transmission; `None` when it is too late.
     pub fn cancel_send(&mut self, now: Time, id: SendId) -> Option<Message> {
         self.tick(now);
-        let held = self.drain.as_mut().and_then(|drain| drain.cancel(id));
-        let numbers: alloc::vec::Vec<u64> = self.lanes.numbers().collect();
-        let message = held.or_else(|| {
-            numbers.into_iter().find_map(|number| self.lanes.with_send(number, |send| send.cancel(id)).flatten())
-        });
+        let message = self.all_lanes().find_map(|lanes| lanes.cancel(id));
         self.after_confirmation();
         self.settle();
         message
@@ -292,25 +288,11 @@ impl Socket {
         error
     }
 
-    /// Puts what was admitted into its lane, or aside while the old session drains.
+    /// Puts what was admitted into its lane; while the old session drains, into that of the next incarnation.
     pub(super) fn queue(&mut self, number: u64, out: Outgoing, wait: Option<Waiting>) {
         self.counters.messages_sent += 1;
-        let replaced = match &mut self.drain {
-            Some(drain) if drain.holds() && number == MAIN => drain.hold(out, wait),
-            _ => match wait {
-                None => {
-                    self.lanes.push(number, out);
-                    None
-                }
-                Some(wait) => {
-                    if wait.receipt {
-                        self.lanes.prompt(number);
-                    }
-                    self.lanes.with_send(number, |send| send.push_waiting(out, wait)).flatten()
-                }
-            },
-        };
-        if let Some(id) = replaced {
+        let next = self.drain.as_mut().filter(|_| number == MAIN).and_then(|drain| drain.next_mut());
+        if let Some(id) = next.unwrap_or(&mut self.lanes).accept(number, out, wait) {
             self.tell(Event::Replaced(id));
         }
     }
@@ -398,10 +380,7 @@ impl Socket {
         match offset {
             Some(offset) => self.push_control(number, Outgoing::Cancel { ask: offset }),
             None => {
-                let held = self.drain.as_mut().is_some_and(|drain| drain.cancel_ask(ask));
-                if !held {
-                    self.lanes.with_send(number, |send: &mut SendBuffer| send.cancel_ask(ask));
-                }
+                self.all_lanes().find_map(|lanes| lanes.with_send(number, |send| send.cancel_ask(ask)).flatten());
                 self.after_confirmation();
             }
         }

@@ -1,20 +1,18 @@
 //! A server that goes away: the old session drains, new messages wait for the next one (PROTOCOL.md §7.5).
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::lanes::MAIN;
+use super::lanes::{Lanes, MAIN, Side};
 use super::{Socket, State};
 use crate::code::{CloseReason, ProtocolCode};
 use crate::event::{Event, GoingAway};
-use crate::ids::{AskId, SendId};
-use crate::lane::{Outgoing, UnconfirmedRecord, Waiting, cost};
-use crate::message::{Fate, Message};
+use crate::ids::AskId;
+use crate::lane::{Outgoing, UnconfirmedRecord};
 use crate::time::Time;
 
 /// A drain under way: what the server announced, and what the client keeps for the next incarnation.
@@ -22,77 +20,41 @@ use crate::time::Time;
 pub(crate) struct Drain {
     deadline: Time,
     alternative: Box<str>,
-    client: bool,
-    held: VecDeque<(Outgoing, Option<Waiting>)>,
-    bytes: usize,
-    /// The main lane of the next incarnation ends behind what is held.
-    finished: bool,
+    /// Client: the lanes of the next incarnation. What is written on the main one meanwhile waits there already.
+    next: Option<Box<Lanes>>,
 }
 
 impl Drain {
-    fn new(deadline: Time, alternative: &str, client: bool) -> Drain {
-        let alternative = alternative.into();
-        Drain { deadline, alternative, client, held: VecDeque::new(), bytes: 0, finished: false }
+    /// Of the next incarnation's lanes.
+    pub(crate) fn next(&self) -> Option<&Lanes> {
+        self.next.as_deref()
     }
 
-    /// Whether new messages of the main lane wait here.
-    pub(crate) fn holds(&self) -> bool {
-        self.client
+    pub(crate) fn next_mut(&mut self) -> Option<&mut Lanes> {
+        self.next.as_deref_mut()
     }
 
-    /// The application has ended the main lane: nothing more is held.
+    /// The application ends the main lane.
     pub(crate) fn finish(&mut self) {
-        self.finished = true;
+        self.next_mut().and_then(|next| next.with_send(MAIN, |send| send.finish()));
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        self.finished
+        self.next().and_then(|next| next.get(MAIN)).is_some_and(|main| main.send.is_finishing())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.next().and_then(|next| next.get(MAIN)).is_none_or(|main| main.send.is_idle())
     }
 
     /// Bytes and messages that are held.
     pub(crate) fn held(&self) -> (usize, usize) {
-        (self.bytes, self.held.len())
-    }
-
-    /// Holds a record for the next incarnation; answers the message that it replaces.
-    pub(crate) fn hold(&mut self, out: Outgoing, wait: Option<Waiting>) -> Option<SendId> {
-        let key = wait.as_ref().and_then(|wait| wait.key.clone());
-        let same = |other: &Option<Waiting>| key.is_some() && other.as_ref().is_some_and(|other| other.key == key);
-        let replaced = self.remove(|(_, other)| same(other)).and_then(|(_, wait)| Some(wait?.id));
-        self.bytes += cost(&out);
-        self.held.push_back((out, wait));
-        replaced
-    }
-
-    pub(crate) fn cancel(&mut self, id: SendId) -> Option<Message> {
-        match self.remove(|(_, wait)| wait.as_ref().is_some_and(|wait| wait.id == id))?.0 {
-            Outgoing::Message(message) => Some(message),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn cancel_ask(&mut self, ask: AskId) -> bool {
-        self.remove(|(out, _)| matches!(out, Outgoing::Ask(id, _) if *id == ask)).is_some()
-    }
-
-    fn remove(&mut self, which: impl Fn(&(Outgoing, Option<Waiting>)) -> bool) -> Option<(Outgoing, Option<Waiting>)> {
-        let at = self.held.iter().position(which)?;
-        let entry = self.held.remove(at)?;
-        self.bytes -= cost(&entry.0);
-        Some(entry)
+        self.next().map_or((0, 0), Lanes::buffered)
     }
 
     /// Gives all up that is held.
     pub(crate) fn take_held(&mut self) -> Vec<UnconfirmedRecord> {
-        self.bytes = 0;
-        let held = core::mem::take(&mut self.held);
-        held.into_iter()
-            .map(|(out, wait)| UnconfirmedRecord { out, id: wait.map(|wait| wait.id), fate: Fate::Unsent })
-            .collect()
+        self.next_mut().and_then(|next| next.with_send(MAIN, |send| send.take_unconfirmed())).unwrap_or_default()
     }
 
     /// The announcement, with the time that is left.
@@ -103,8 +65,8 @@ impl Drain {
 
     pub(crate) fn rebase(&mut self, from: Time, to: Time) {
         self.deadline = self.deadline.rebase(from, to);
-        for wait in self.held.iter_mut().filter_map(|(_, wait)| wait.as_mut()) {
-            wait.expires = wait.expires.map(|at| at.rebase(from, to));
+        if let Some(next) = &mut self.next {
+            next.rebase(from, to);
         }
     }
 }
@@ -114,7 +76,8 @@ impl Socket {
     pub(crate) fn go_away(&mut self, now: Time, within: Duration, alternative: &str) {
         self.tick(now);
         if self.drain.is_none() && self.ending.is_none() && self.state != State::Closed {
-            self.drain = Some(Box::new(Drain::new(self.now + within, alternative, false)));
+            self.drain =
+                Some(Box::new(Drain { deadline: self.now + within, alternative: alternative.into(), next: None }));
             if let Some(link) = &mut self.link {
                 link.pending.go_away = true;
             }
@@ -129,30 +92,37 @@ impl Socket {
         if self.drain.is_some() || self.ending.is_some() {
             return;
         }
-        let held = self.lanes.with_send(MAIN, |send| send.retract_unsent()).unwrap_or_default();
-        self.lanes.uncover(MAIN);
-        let deadline = self.now + Duration::from_millis(within_ms);
-        let mut drain = Drain::new(deadline, alternative, true);
-        for (out, wait) in held {
-            match out {
-                Outgoing::Fin => drain.finish(),
-                Outgoing::Message(_) | Outgoing::Ask(..) => drop(drain.hold(out, wait)),
+        let is_finished = self.lanes.get(MAIN).is_some_and(|lane| lane.send.is_finishing());
+        let (mut next, mut answers) = (Lanes::new(&self.config, Side::Client), Vec::new());
+        self.lanes.with_send(MAIN, |send| {
+            send.retract_unsent(|out, wait| match out {
+                Outgoing::Message(_) | Outgoing::Ask(..) => drop(next.accept(MAIN, out, wait)),
+                Outgoing::Fin => {}
                 // What answers the peer belongs to the old session.
-                out => self.lanes.push(MAIN, out),
-            }
-        }
-        // An end that has left before is one of the application's, too.
-        if self.lanes.get(MAIN).is_some_and(|lane| lane.send.is_finishing()) {
+                out => answers.push(out),
+            });
+        });
+        self.lanes.uncover(MAIN);
+        answers.into_iter().for_each(|out| self.lanes.push(MAIN, out));
+        let deadline = self.now + Duration::from_millis(within_ms);
+        let mut drain = Box::new(Drain { deadline, alternative: alternative.into(), next: Some(Box::new(next)) });
+        // Also when the end has left before.
+        if is_finished {
             drain.finish();
         }
-        self.drain = Some(Box::new(drain));
+        self.drain = Some(drain);
         let alternative = Bytes::copy_from_slice(alternative.as_bytes());
         let within_micros = within_ms.saturating_mul(1000);
         self.tell(Event::GoingAway(Box::new(GoingAway { within_micros, alternative })));
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.drain.as_ref().is_some_and(|drain| drain.client)
+        self.drain.as_ref().is_some_and(|drain| drain.next.is_some())
+    }
+
+    /// The lanes of the next incarnation, while the old session drains, and those of this one.
+    pub(super) fn all_lanes(&mut self) -> impl Iterator<Item = &mut Lanes> {
+        self.drain.as_mut().and_then(|drain| drain.next_mut()).into_iter().chain([&mut self.lanes])
     }
 
     /// Whether what is written on this lane waits for the next incarnation.
@@ -166,8 +136,8 @@ impl Socket {
 
     /// Once all that was asked is answered, by both sides, the old session is closed.
     pub(super) fn progress_drain(&mut self) {
-        let answered = || self.asks.open_count() == 0 && !self.asks.pending().any(|(_, _, offset)| offset.is_some());
-        if self.is_draining() && self.ending.is_none() && answered() {
+        let is_answered = self.asks.open_count() == 0 && !self.asks.is_any_sent();
+        if self.is_draining() && self.ending.is_none() && is_answered {
             self.close_drained();
         }
     }
@@ -190,29 +160,18 @@ impl Socket {
         if !self.ending.as_ref().is_some_and(|ending| ending.reopens()) {
             return false;
         }
-        let Some(mut drain) = self.drain.take_if(|drain| drain.client) else { return false };
+        let Some(Drain { alternative, next: Some(next), .. }) = self.drain.take().map(|drain| *drain) else {
+            return false;
+        };
         let reason = CloseReason::protocol(ProtocolCode::GoingAway, "");
         self.drop_link(reason, true);
         self.fail_sent_asks();
         let finished_all = self.finished_all;
         self.next_incarnation();
         self.finished_all = finished_all;
-        for (out, wait) in core::mem::take(&mut drain.held) {
-            match wait {
-                None => self.lanes.push(MAIN, out),
-                Some(wait) => {
-                    if wait.receipt {
-                        self.lanes.prompt(MAIN);
-                    }
-                    self.lanes.with_send(MAIN, |send| send.push_waiting(out, wait));
-                }
-            }
-        }
-        if drain.finished {
-            self.lanes.with_send(MAIN, |send| send.finish());
-        }
+        self.lanes = *next;
         if let Some(dialer) = &mut self.dialer {
-            dialer.redial.go_to(&drain.alternative);
+            dialer.redial.go_to(&alternative);
             dialer.redial.reset();
         }
         self.plan_next_attempt();

@@ -1,16 +1,19 @@
 //! The contract: input from links and the clock, output to links, actions, events and deadlines.
 
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
+
 use bytes::Bytes;
 
 use super::arena::Arena;
 use super::heartbeat::Silence;
+use super::lanes::Lanes;
 use super::state::Change;
 use super::{Socket, State};
 use crate::code::{CloseReason, ProtocolCode};
 use crate::crypto::{Rng, connection_id};
 use crate::event::Event;
-use crate::ids::{LinkId, LinkKind};
+use crate::ids::{LinkId, LinkKind, SendId};
 use crate::link::{Deadline, LinkAction, RecvBytes, Timer, Transmit};
 use crate::time::Time;
 use crate::wire::{ConnectionId, MIN_MTU};
@@ -164,19 +167,27 @@ impl Socket {
 
     /// Drops a lane's messages whose time has come, and tells of each.
     pub(super) fn drop_expired(&mut self, lane: u64) {
-        let now = self.now;
-        while let Some(id) = self.lanes.with_send(lane, |send| send.expire(now)).flatten() {
+        while let Some(id) = self.next_expired(lane) {
             self.tell(Event::Expired(id));
         }
     }
 
+    fn next_expired(&mut self, lane: u64) -> Option<SendId> {
+        let now = self.now;
+        self.all_lanes().find_map(|lanes| lanes.with_send(lane, |send| send.expire(now)).flatten())
+    }
+
+    fn next_expiry(&self) -> Option<Time> {
+        let next = self.drain.as_ref().and_then(|drain| drain.next()?.next_expiry());
+        self.lanes.next_expiry().into_iter().chain(next).min()
+    }
+
     fn check_waiting(&mut self) {
         let now = self.now;
-        if self.lanes.next_expiry().is_some_and(|at| at <= now) {
-            for lane in self.lanes.expiring() {
-                self.drop_expired(lane);
-            }
-            self.lanes.settle_expiring();
+        if self.next_expiry().is_some_and(|at| at <= now) {
+            let expiring: BTreeSet<u64> = self.all_lanes().flat_map(|lanes| lanes.expiring()).collect();
+            expiring.into_iter().for_each(|lane| self.drop_expired(lane));
+            self.all_lanes().for_each(Lanes::settle_expiring);
             self.after_confirmation();
         }
         while let Some(ask) = self.asks.due(now) {
@@ -322,7 +333,7 @@ impl Socket {
             deadlines.into_iter().chain([paced]).for_each(|at| add(at, Timer::Recovery));
         }
         add(self.report_at, Timer::Acknowledge);
-        add(self.lanes.next_expiry(), Timer::TimeToLive);
+        add(self.next_expiry(), Timer::TimeToLive);
         add(self.asks.next_deadline(), Timer::Ask);
         add(self.ending_deadline(), Timer::Close);
         add(self.drain_deadline(), Timer::Close);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use steadfast::{Bytes, Code, Event, LaneId, LinkId, ProtocolCode, SendErrorKind, Socket, State, Time};
+use steadfast::{Bytes, Code, Config, Event, LaneId, LinkId, ProtocolCode, SendErrorKind, Socket, State, Time};
 use steadfast_sim::by_hand::{
     Announcement, data, fin, first_packet, go_away, nonce, packet, reject, reply_with_more, report, welcome,
 };
@@ -21,6 +21,7 @@ pub(crate) const ALL: &[Attack] = &[
     ("client: answers without end, not taken", answers),
     ("client: a finished lane repeated beside 4,000 asks", repeated_fin),
     ("client: GOAWAY again and again", go_aways),
+    ("client: GOAWAY on a full buffer", go_away_on_a_full_buffer),
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,20 +38,27 @@ struct Prey {
     started: Duration,
 }
 
-fn bound() -> usize {
-    let config = small_socket();
-    of_socket(&config, 1 + 2 * config.max_lanes as usize)
+fn bound(config: &Config) -> usize {
+    of_socket(config, 1 + 2 * config.max_lanes as usize)
 }
 
 fn welcomes(nonce: &[u8]) -> Option<Vec<u8>> {
     Some(welcome(nonce, Announcement::default()))
 }
 
+fn welcomes_without_credit(nonce: &[u8]) -> Option<Vec<u8>> {
+    Some(welcome(nonce, Announcement { main_window: 0, lane_window: 0, max_lanes: 0, ..Announcement::default() }))
+}
+
 impl Prey {
     fn new(greeting: fn(&[u8]) -> Option<Vec<u8>>) -> Prey {
+        Prey::with(small_socket(), greeting)
+    }
+
+    fn with(config: Config, greeting: fn(&[u8]) -> Option<Vec<u8>>) -> Prey {
         let now = Time::from_millis(1000);
         let addresses = vec!["here".into(), "there".into()];
-        let socket = Socket::new(Arc::new(small_socket()), addresses, Bytes::new(), [3; 32], now);
+        let socket = Socket::new(Arc::new(config), addresses, Bytes::new(), [3; 32], now);
         let victim = Victim::new(socket.expect("a configuration that works"), now);
         let mut prey = Prey { victim, link: LinkId(0), losses: Vec::new(), dials: 0, greeting, started: cpu() };
         prey.victim.call(|socket, now| socket.connect(now));
@@ -86,6 +94,21 @@ impl Prey {
         self.settle();
     }
 
+    /// Sends this until the send buffer is full: how often.
+    fn fill(&mut self, payload: &'static [u8]) -> u64 {
+        let mut written = 0;
+        loop {
+            match self.victim.call(|socket, now| socket.send(now, LaneId::MAIN, Bytes::from_static(payload).into())) {
+                Ok(()) => written += 1,
+                Err(error) => {
+                    assert!(matches!(error.kind, SendErrorKind::Full { .. }), "{error:?}");
+                    return written;
+                }
+            }
+            self.settle();
+        }
+    }
+
     fn pass(&mut self, time: Duration) {
         let end = self.victim.after(time);
         while self.victim.wake_before(end) {
@@ -96,7 +119,7 @@ impl Prey {
 
     fn finish(self, units: u64, unit: &'static str, end: &'static str) -> Row {
         let spent = cpu().saturating_sub(self.started);
-        Row::new(&self.victim.cost, units, unit, bound(), spent, end)
+        Row::new(&self.victim.cost, units, unit, bound(self.victim.machine.config()), spent, end)
     }
 }
 
@@ -120,17 +143,8 @@ fn redirects() -> Row {
 }
 
 fn no_credit() -> Row {
-    let mut prey = Prey::new(|nonce| {
-        Some(welcome(nonce, Announcement { main_window: 0, lane_window: 0, max_lanes: 0, ..Announcement::default() }))
-    });
-    let mut written = 0;
-    loop {
-        match prey.victim.call(|socket, now| socket.send(now, LaneId::MAIN, Bytes::from_static(b"x").into())) {
-            Ok(()) => written += 1,
-            Err(error) => break assert!(matches!(error.kind, SendErrorKind::Full { .. }), "{error:?}"),
-        }
-        prey.settle();
-    }
+    let mut prey = Prey::new(welcomes_without_credit);
+    let written = prey.fill(b"x");
     prey.pass(16 * SECOND);
     assert!(prey.losses.contains(&Code::Protocol(ProtocolCode::Silence)), "{:?}", prey.losses);
     prey.finish(written, "messages", "`Full`; SILENCE when it says nothing").check((3000, 3))
@@ -155,7 +169,8 @@ fn violations() -> Row {
         total.add(&prey.victim.cost);
     }
     let spent = cpu().saturating_sub(started);
-    Row::new(&total, rounds as u64, "lies", bound(), spent, "the code of each; dials again").check((200_000, 16))
+    Row::new(&total, rounds as u64, "lies", bound(&small_socket()), spent, "the code of each; dials again")
+        .check((200_000, 16))
 }
 
 /// The client has asked once, and its application looks at none of the answers.
@@ -200,4 +215,14 @@ fn go_aways() -> Row {
         prey.hear(&again);
     }
     prey.finish(400_000, "frames", "the first one counts").check((100, 1))
+}
+
+/// What is held for the next session takes no more than it took before.
+fn go_away_on_a_full_buffer() -> Row {
+    let mut config = small_socket();
+    config.send_buffer = 4 << 20;
+    let mut prey = Prey::with(config, welcomes_without_credit);
+    let written = prey.fill(b"");
+    prey.hear(&packet(&go_away(u64::MAX)));
+    prey.finish(written, "messages", "held for the next session").check((64, 1))
 }

@@ -294,7 +294,8 @@ impl Pair {
 
     /// Takes back what was not transmitted, and sends it again.
     fn retract(&mut self) {
-        let retracted = self.send.retract_unsent();
+        let mut retracted = Vec::new();
+        self.send.retract_unsent(|out, wait| retracted.push((out, wait)));
         let mut at = 0;
         let sent = self.send.sent();
         let unsent = self.expected.iter().skip_while(|expected| {

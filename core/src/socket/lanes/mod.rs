@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::credit::{Credit, Window};
 use super::schedule::Schedule;
 use crate::config::Config;
-use crate::ids::AskId;
-use crate::lane::{Outgoing, Outlet, RecordLimits, SendBuffer};
+use crate::ids::{AskId, SendId};
+use crate::lane::{Outgoing, Outlet, RecordLimits, SendBuffer, Waiting};
 use crate::message::{LaneKind, LaneOptions, Message};
 use crate::time::Time;
 use crate::wire::LaneState;
@@ -283,6 +283,19 @@ impl Lanes {
         self.with_send(number, |send| send.push(out));
     }
 
+    /// Puts a record of the application's at the end of a lane's stream. Answers which message of the same key it
+    /// replaces.
+    pub(crate) fn accept(&mut self, number: u64, out: Outgoing, wait: Option<Waiting>) -> Option<SendId> {
+        let Some(wait) = wait else {
+            self.push(number, out);
+            return None;
+        };
+        if wait.receipt {
+            self.prompt(number);
+        }
+        self.with_send(number, |send| send.push_waiting(out, wait)).flatten()
+    }
+
     /// Puts a message at the end of a lane's stream if it is a plain one and nothing waits: the common case, apart for
     /// speed. Whether it did.
     #[inline]
@@ -346,6 +359,12 @@ impl Lanes {
             self.schedule.push(priority, number);
         }
         Some(result)
+    }
+
+    /// Takes back a message that waits.
+    pub(crate) fn cancel(&mut self, id: SendId) -> Option<Message> {
+        let numbers: Vec<u64> = self.numbers().collect();
+        numbers.into_iter().find_map(|number| self.with_send(number, |send| send.cancel(id)).flatten())
     }
 
     fn touch(&mut self, number: u64) {
