@@ -1,7 +1,6 @@
 //! How a send buffer gives back what it accepted.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};

@@ -12,7 +12,7 @@ use super::{Socket, State};
 use crate::code::{CloseReason, ProtocolCode};
 use crate::event::{Event, GoingAway};
 use crate::ids::AskId;
-use crate::lane::{Outgoing, UnconfirmedRecord};
+use crate::lane::{Handback, Outgoing};
 use crate::time::Time;
 
 /// A drain under way: what the server announced, and what the client keeps for the next incarnation.
@@ -53,8 +53,8 @@ impl Drain {
     }
 
     /// Gives all up that is held.
-    pub(crate) fn take_held(&mut self) -> Vec<UnconfirmedRecord> {
-        self.next_mut().and_then(|next| next.with_send(MAIN, |send| send.take_unconfirmed())).unwrap_or_default()
+    pub(crate) fn take_held(&mut self, now: Time) -> Option<Handback> {
+        self.next_mut()?.with_send(MAIN, |send| send.take_unconfirmed(now))
     }
 
     /// The announcement, with the time that is left.

@@ -10,7 +10,7 @@ use crate::code::{CloseReason, Code, ProtocolCode};
 use crate::config::OnLoss;
 use crate::event::{Event, SessionLost};
 use crate::ids::{AskRef, Incarnation, LaneId};
-use crate::lane::{Handback, Outgoing, SendBuffer, UnconfirmedRecord, Waiting};
+use crate::lane::{Handback, Outgoing, UnconfirmedRecord};
 use crate::message::{Message, Unconfirmed};
 use crate::time::Time;
 
@@ -75,16 +75,8 @@ impl Socket {
             let handback = self.lanes.with_send(number, |send| send.take_unconfirmed(now));
             self.hand_back(self.lane_id(number), handback);
         }
-        if let Some(drain) = &mut self.drain {
-            let mut held = SendBuffer::new(0);
-            for UnconfirmedRecord { out, id, .. } in drain.take_held() {
-                match id {
-                    None => held.push(out),
-                    Some(id) => drop(held.push_waiting(out, Waiting { id, expires: None, key: None, receipt: false })),
-                }
-            }
-            self.hand_back(LaneId::MAIN, Some(held.take_unconfirmed(now)));
-        }
+        let held = self.drain.as_mut().and_then(|drain| drain.take_held(now));
+        self.hand_back(LaneId::MAIN, held);
     }
 
     fn hand_back(&mut self, lane: LaneId, handback: Option<Handback>) {
