@@ -6,6 +6,7 @@
 # make faults  plants known faults into a copy of the code and expects the tests to find each
 # make mutants changes each operator and function of core's leaves and lanes in turn and expects core's unit tests to notice;
 #              MUTANTS='--file core/src/wire/*.rs' or '--shard 0/8' takes a part, see .cargo/mutants.toml
+# make mutants-socket  the same with the rest of the socket, the server and the simulator's tests; MUTANTS_SOCKET takes a part
 
 CARGO ?= cargo
 DEMO ?= --seconds 10 --cut-every 300
@@ -15,6 +16,7 @@ TEST = $(CARGO) test --workspace --locked
 FUZZ ?= packets pair server mitm datagrams lossy cookies
 FUZZ_SECONDS ?= 60
 MUTANTS ?= --file core/src/*.rs --file core/src/wire/*.rs --file core/src/lane/*.rs --file core/src/socket/lanes/*.rs
+MUTANTS_SOCKET ?= --file core/src/socket/*.rs --file core/src/socket/datagram/*.rs --file core/src/server/*.rs
 EXAMPLES = $${CARGO_TARGET_DIR:-target}/debug/examples
 
 # $(call part,name,command) runs the command and prints how long it took.
@@ -23,7 +25,7 @@ define part
 	tenths=$$((($$(date +%s%N) - start) / 100000000)); echo "== $(1): $$((tenths / 10)).$$((tenths % 10)) s"
 endef
 
-.PHONY: demo test check bench fuzz faults mutants
+.PHONY: demo test check bench fuzz faults mutants mutants-socket
 
 demo:
 	$(CARGO) run --release --locked --quiet --package steadfast-cli -- demo $(DEMO)
@@ -60,7 +62,14 @@ fuzz:
 faults:
 	.ci/faults
 
-mutants:
+# $(call mutate,environment,arguments)
+define mutate
 	@$(CARGO) mutants --version >/dev/null 2>&1 || { echo 'make mutants needs cargo-mutants: cargo install cargo-mutants' >&2; exit 1; }
-	set -f; PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 \
-	    $(CARGO) mutants --package steadfast --cargo-arg=--lib --output target $(MUTANTS)
+	set -f; $(1) $(CARGO) mutants --package steadfast --output target $(2)
+endef
+
+mutants:
+	$(call mutate,PROPTEST_CASES=32 PROPTEST_MAX_SHRINK_ITERS=0 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1,--cargo-arg=--lib $(MUTANTS))
+
+mutants-socket:
+	$(call mutate,STEADFAST_SCHEDULES=100,--test-package steadfast-sim --cargo-arg=--tests $(MUTANTS_SOCKET))

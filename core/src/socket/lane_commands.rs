@@ -72,7 +72,8 @@ impl Socket {
         Ok(taken)
     }
 
-    /// Takes the next bytes of a byte lane, at most `max`. `Finished` is answered again and again.
+    /// Takes the next bytes of a byte lane, at most `max`, and one where that is 0: what is taken is never empty, and `None` says
+    /// that nothing is there. `Finished` is answered again and again.
     pub fn read(&mut self, now: Time, lane: LaneId, max: usize) -> Option<ReceivedBytes> {
         self.tick(now);
         let Some(number) = self.number(lane) else { return Some(ReceivedBytes::Finished) };

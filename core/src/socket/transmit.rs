@@ -19,8 +19,9 @@ const PACKET: usize = MAX_PACKET - 256;
 const PIECE: usize = 1024;
 /// How many bytes of control frames one packet takes before it is sent without data.
 const CONTROL: usize = 32 * 1024;
-/// What a LANE, the largest of the frames of numbers alone, takes at most.
-const NUMBERS: usize = 1 + 4 * varint::MAX_LEN;
+/// What a LANE, the largest of the frames of numbers alone, takes at most, with its type: two of its four numbers are how far
+/// they are ahead of a third, so that not all of them are of the longest.
+const NUMBERS: usize = 4 * varint::MAX_LEN;
 /// What a CLOSE takes at most.
 const CLOSE: usize = 16 + MAX_REASON;
 /// What a GOAWAY takes at most.

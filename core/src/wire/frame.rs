@@ -100,7 +100,7 @@ impl Frame {
         Ok(None)
     }
 
-    /// Appends the frame. A reason over its limit is cut, an address over its limit is left out.
+    /// Appends the frame. An address over its limit is left out.
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         match self {
             Frame::Data { lane, offset, payload } => {

@@ -82,6 +82,12 @@ impl Lane {
         self.options.as_ref().map_or(LaneKind::Messages, |options| options.kind)
     }
 
+    /// The peer is to be asked to confirm without delay: with the last of the data that is left to send, or alone. Whether alone.
+    pub(super) fn ask_promptly(&mut self) -> bool {
+        self.prompt = true;
+        !self.send.has_data() && self.send.confirmed() < self.send.sent()
+    }
+
     pub(super) fn priority(&self) -> u8 {
         self.options.as_ref().map_or(0, |options| options.priority)
     }

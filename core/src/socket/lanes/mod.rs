@@ -69,7 +69,7 @@ pub(crate) struct Lanes {
     schedule: Schedule,
     /// Lanes whose state is to be reported; the main lane knows by itself.
     reports: Vec<u64>,
-    prompts: Vec<u64>,
+    prompts: BTreeSet<u64>,
     expiring: BTreeSet<u64>,
     buffered: usize,
     messages: usize,
@@ -100,7 +100,7 @@ impl Lanes {
             credit,
             schedule: Schedule::default(),
             reports: Vec::new(),
-            prompts: Vec::new(),
+            prompts: BTreeSet::new(),
             expiring: BTreeSet::new(),
             buffered: 0,
             messages: 0,
@@ -315,17 +315,16 @@ impl Lanes {
 
     /// What is sent on the lane is to be confirmed without delay.
     pub(crate) fn prompt(&mut self, number: u64) {
-        let Some(lane) = self.get_mut(number) else { return };
-        lane.prompt = true;
-        if !lane.send.has_data() && lane.send.confirmed() < lane.send.sent() && !self.prompts.contains(&number) {
-            self.prompts.push(number);
+        if self.get_mut(number).is_some_and(Lane::ask_promptly) {
+            self.prompts.insert(number);
         }
     }
 
     /// What is sent on any lane is to be confirmed without delay.
     pub(crate) fn prompt_all(&mut self) {
-        let numbers: Vec<u64> = self.numbers().collect();
-        numbers.into_iter().for_each(|number| self.prompt(number));
+        let others = self.others.iter_mut().map(|(number, lane)| (*number, lane));
+        let lanes = core::iter::once((MAIN, &mut self.main)).chain(others);
+        self.prompts.extend(lanes.filter_map(|(number, lane)| lane.ask_promptly().then_some(number)));
     }
 
     pub(crate) fn has_prompts(&self) -> bool {
@@ -334,10 +333,7 @@ impl Lanes {
 
     /// A lane of which all is sent and the peer has yet to be asked for a prompt confirmation, and up to where.
     pub(crate) fn next_prompt(&mut self) -> Option<(u64, u64)> {
-        let number = self.prompts.pop()?;
-        if self.prompts.is_empty() {
-            self.prompts = Vec::new();
-        }
+        let number = self.prompts.pop_first()?;
         let lane = self.get_mut(number)?;
         lane.prompt = false;
         Some((number, lane.send.sent()))
@@ -542,7 +538,7 @@ impl Lanes {
     fn remove(&mut self, number: u64) {
         let Some(mut lane) = self.others.remove(&number) else { return };
         self.expiring.remove(&number);
-        self.prompts.retain(|prompted| *prompted != number);
+        self.prompts.remove(&number);
         self.reports.retain(|reported| *reported != number);
         self.resent_before += lane.send.resent();
         if self.side.other().nth(number).is_some() {
