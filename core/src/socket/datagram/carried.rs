@@ -69,6 +69,11 @@ impl Carried {
         self.words.push(word);
     }
 
+    /// Whether its sender waits for it to arrive, when nothing else is to be sent. That of a report is not urgent: the next one tells the same.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.piece.is_some() || self.words.iter().any(|word| !matches!(word, Word::Report(_)))
+    }
+
     fn pieces(&self) -> impl Iterator<Item = &LaneBytes> {
         self.piece.iter().chain(&self.pieces)
     }

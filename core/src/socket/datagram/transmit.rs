@@ -88,7 +88,7 @@ impl Socket {
                 self.write_probe(&mut packet);
             }
         }
-        let last = !self.lanes.has_data();
+        let has_data = self.lanes.has_data();
         let DatagramBuilder { mut bytes, carried, fresh, repeated, elicits, .. } = packet;
         if bytes.len() == head {
             bytes.clear();
@@ -103,7 +103,7 @@ impl Socket {
         }
         let datagram = self.link.as_mut()?.datagram.as_mut()?;
         if elicits {
-            let soon = datagram.recovery.asks_ack(local, last);
+            let soon = datagram.recovery.asks_ack(local, !has_data && carried.is_awaited());
             if soon {
                 ask_ack_soon(&mut bytes);
             }
