@@ -1,6 +1,6 @@
 //! Transfers over links that lose, beside the best that is possible.
 
-use steadfast_sim::scenario::{Link, Report, Scenario};
+use steadfast_sim::scenario::{Link, Profile, Report, Scenario};
 
 /// 10 MiB over 100 Mbit/s, a round trip of 50 ms and a queue of as much as the line carries in that time.
 fn transfer(loss: f64, seed: u64) -> Report {
@@ -23,6 +23,20 @@ fn a_transfer_takes_hardly_longer_than_one_whose_sender_knows_the_path() {
             let least = report.payload_bytes as f64 / (1.0 - loss);
             let wire = report.wire_bytes as f64;
             assert!(wire <= 1.08 * least, "{wire} bytes at {loss}, seed {seed}, of {least}");
+        }
+    }
+}
+
+/// 0.84 s of payload, for which the line needs so much longer as it loses.
+#[test]
+fn a_path_that_loses_every_other_packet_is_still_filled() {
+    for (loss, longer) in [(0.2, 1.3), (0.3, 1.35), (0.4, 1.4), (0.5, 1.75)] {
+        for seed in 1..=4 {
+            let report = transfer(loss, seed);
+            let best = 0.84 / (1.0 - loss);
+            assert!(report.seconds <= longer * best, "{} s of {best} at {loss}, seed {seed}", report.seconds);
+            let wire = report.wire_bytes as f64 * (1.0 - loss) / report.payload_bytes as f64;
+            assert!(wire <= 1.15, "{wire} bytes for each that arrives, at {loss}, seed {seed}");
         }
     }
 }
@@ -127,5 +141,42 @@ fn small_messages_that_nearly_fill_a_slow_path_are_not_held_up() {
             });
             assert!(report.p99_ms < most, "{} ms, round trip {rtt} ms, queue of {queue} bytes", report.p99_ms);
         }
+    }
+}
+
+/// What the interactive profile repeats doubles and trebles the traffic: where the path has no room for all of it, messages must not wait behind copies.
+#[test]
+fn copies_that_do_not_fit_are_left_out() {
+    for (rate, loss) in [(0.5, 0.0), (0.6, 0.0), (0.6, 0.01), (0.8, 0.05), (1.0, 0.05)] {
+        for seed in 1..=4 {
+            let bulk = Scenario {
+                link: Link::Datagram,
+                messages: 3_000,
+                size: 200,
+                interval: 5_000,
+                rate,
+                queue: Some((12_500.0 * rate) as usize),
+                loss,
+                seed,
+                ..Scenario::default()
+            };
+            let [bulk, interactive] =
+                [Profile::Bulk, Profile::Interactive].map(|profile| run(&Scenario { profile, ..bulk.clone() }));
+            let (half, most) = (1.5 * bulk.p50_ms, (1.75 * bulk.p99_ms).max(125.0));
+            assert!(interactive.p50_ms < half, "{} of {half} ms at {rate}, {loss}, seed {seed}", interactive.p50_ms);
+            assert!(interactive.p99_ms < most, "{} of {most} ms at {rate}, {loss}, seed {seed}", interactive.p99_ms);
+        }
+    }
+}
+
+/// A message that comes alone is acknowledged at once; the acknowledgement, which also reports what was consumed, goes along with the next message.
+#[test]
+fn messages_that_come_one_by_one_cost_one_acknowledgement_each_at_most() {
+    for interval in [1_000, 2_000, 5_000, 10_000, 20_000, 30_000] {
+        let alone = Scenario { link: Link::Datagram, messages: 1_000, size: 200, interval, ..Scenario::default() };
+        let report = run(&alone);
+        let acks = report.ack_datagrams as f64 / report.delivered as f64;
+        let most = if interval == 1_000 { 0.25 } else { 1.01 };
+        assert!(acks <= most, "{acks} for each message, one in {interval} µs");
     }
 }

@@ -32,6 +32,7 @@ mod reordering;
 mod rtt;
 mod sender;
 mod sent;
+mod spare_room;
 
 pub(crate) use ack_tracker::{AckTracker, Asks, MAX_ACK_RANGES};
 pub(crate) use redundancy::{PathView, Redundancy};

@@ -10,11 +10,13 @@ use crate::time::Time;
 const MEMORY: u64 = 512;
 /// With fewer packets the part counts as smaller than it seems.
 const LEAST: u64 = 64;
+/// So many lost for each that arrives are an outage.
+const OUTAGE: u64 = 4;
 /// More than this is never taken for noise, in millionths.
-const MOST: u64 = 200_000;
+const MOST: u64 = 600_000;
 
 /// Measures the loss of packets that can hardly have been lost to a queue of this flow's making: they left in a *quiet* time, in which less was sent than
-/// the path had delivered, and those around them found the queue short. When most are lost it is an outage. What cannot be measured again, as the
+/// the path had delivered, and those around them found the queue short. When nearly all are lost it is an outage. What cannot be measured again, as the
 /// queue is never short, is forgotten by and by: it may be what keeps the queue long.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Noise {
@@ -58,7 +60,7 @@ impl Noise {
     /// So many bytes are acknowledged; the newest of their packets left at `sent`, and it found a short queue or not.
     pub(super) fn on_ack(&mut self, sent: Time, acked: u64, short_queue: bool) {
         let lost = core::mem::take(&mut self.pending);
-        if !short_queue || !self.quiet.contains(&sent) || lost > acked {
+        if !short_queue || !self.quiet.contains(&sent) || lost > OUTAGE * acked {
             return;
         }
         self.measured = true;
@@ -117,12 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn one_loss_at_the_beginning_weighs_little_and_a_fifth_is_the_most() {
+    fn one_loss_at_the_beginning_weighs_little_and_three_fifths_are_the_most() {
         let mut noise = Noise::new(Time::ZERO, MTU);
         noise.on_loss(Time::ZERO, MTU);
         noise.on_ack(Time::ZERO, MTU, true);
         assert_eq!(noise.millionths(), 1_000_000 / LEAST);
         pass(&mut noise, 0..1000, 5, true);
+        assert_eq!(noise.millionths(), 500_000);
+        pass(&mut noise, 1000..2000, 7, true);
         assert_eq!(noise.millionths(), MOST);
     }
 

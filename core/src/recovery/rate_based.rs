@@ -96,6 +96,8 @@ pub(crate) struct RateBased {
     least_rtt: Duration,
     /// The smallest round trip of the last round in which one was measured.
     last_rtt: Duration,
+    /// The longest round trips of this cycle of probing and of the one before.
+    longest: [Duration; 2],
     /// When the queue was seen to be short.
     short_at: Time,
     /// Whether the newest round trip saw a queue.
@@ -156,6 +158,7 @@ impl RateBased {
             min_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
             least_rtt: Duration::ZERO,
             last_rtt: settings.handshake_rtt.unwrap_or(INITIAL_RTT),
+            longest: [Duration::ZERO; 2],
             short_at: now,
             queued: false,
             is_busy: false,
@@ -229,9 +232,8 @@ impl RateBased {
                 self.short_at = ack.now;
             }
         }
-        let most = if self.mode == Mode::Startup { self.min_rtt / 16 } else { self.min_rtt / 4 };
-        let short = ack.rtt.is_some_and(|rtt| rtt <= self.min_rtt + most + GRANULARITY / 8);
-        self.noise.on_ack(ack.sent, ack.acked, short);
+        self.noise.on_ack(ack.sent, ack.acked, ack.rtt.is_some_and(|rtt| self.is_short(rtt)));
+        self.longest[0] = self.longest[0].max(ack.rtt.unwrap_or_default());
         let Some(sample) = &ack.rate else { return };
         // A queue before which so much arrives is not left by an application with little to send.
         let is_path = self.is_full() && self.queued && sample.delivered >= self.window / MUCH;
@@ -310,6 +312,14 @@ impl RateBased {
         round_trip > self.min_rtt + self.min_rtt / 8 + GRANULARITY
     }
 
+    /// Whether a packet met little of a queue, as the path goes and as this queue goes: what a shallow one loses while it is full is no noise.
+    fn is_short(&self, round_trip: Duration) -> bool {
+        let most = if self.mode == Mode::Startup { self.min_rtt / 16 } else { self.min_rtt / 4 };
+        let longest = self.longest[0].max(self.longest[1]);
+        let half = longest.saturating_sub(self.min_rtt) / 2;
+        round_trip <= self.min_rtt + most.min(half) + GRANULARITY / 8
+    }
+
     fn judge_growth(&mut self) {
         let queued = self.is_queued(self.round.min_rtt);
         if self.rate >= percent(self.full_rate, GROWTH) {
@@ -331,6 +341,7 @@ impl RateBased {
             Mode::Cruise { until } if self.round.number >= until => {
                 self.bound = percent(self.bound, UP_WINDOW);
                 self.growth = (now, self.rate);
+                self.longest = [Duration::ZERO, self.longest[0]];
                 // A window that is full, and would be delivered faster if the round trip were what it was.
                 let (rtt, reach) = (self.last_rtt, percent(in_flight.saturating_add(acked), UP_WINDOW));
                 let is_longer = rtt > 3 * self.min_rtt + GRANULARITY && self.carried_in(rtt).min(reach) > self.full();

@@ -1,6 +1,11 @@
 //! How much of what is unacknowledged is repeated before anybody knows that it is lost.
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use super::spare_room::SpareRoom;
+use crate::time::Time;
 
 /// Packets that are looked back on.
 const DEPTH: usize = 4;
@@ -14,7 +19,7 @@ const ASSUMED: u32 = 10_000;
 const FIRST_PACKETS: u32 = 1000;
 
 /// The policy of the interactive profile: spare room in a packet carries again what the packets before it carried, as many of them as the
-/// measured loss asks for, within a budget and never when the path is congested.
+/// measured loss asks for, within a budget, and only as far as the path has [room](SpareRoom) for it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Redundancy {
     /// Fresh bytes in the last packets, the newest first.
@@ -24,6 +29,7 @@ pub(crate) struct Redundancy {
     percent: u64,
     /// Packets with fresh bytes, up to [`FIRST_PACKETS`].
     packets: u32,
+    room: SpareRoom,
 }
 
 /// What a path is like.
@@ -40,12 +46,18 @@ pub(crate) struct PathView {
 impl Redundancy {
     /// Repeats at most `percent` bytes for a hundred fresh ones.
     pub(crate) fn new(percent: u32) -> Redundancy {
-        Redundancy { fresh: [0; DEPTH], budget: ALLOWANCE * 100, percent: u64::from(percent), packets: 0 }
+        Redundancy {
+            fresh: [0; DEPTH],
+            budget: ALLOWANCE * 100,
+            percent: u64::from(percent),
+            packets: 0,
+            room: SpareRoom::new(),
+        }
     }
 
     /// How many of the last bytes sent before are to be repeated in front of the fresh ones of the next packet, which has `spare` bytes of room beside these.
     pub(crate) fn repeat(&self, path: &PathView, spare: usize) -> usize {
-        if path.congested {
+        if path.congested || !self.room.has_room() {
             return 0;
         }
         let assumed = if self.packets < FIRST_PACKETS { ASSUMED } else { 0 };
@@ -54,12 +66,18 @@ impl Redundancy {
         wanted.min(spare).min((self.budget / 100) as usize)
     }
 
+    /// A round trip was measured, of a path on which none is shorter than `least` but by chance.
+    pub(crate) fn on_rtt(&mut self, now: Time, rtt: Duration, least: Duration) {
+        self.room.on_rtt(now, rtt, least);
+    }
+
     /// A packet left with so many bytes for the first time, and so many repeated.
     pub(crate) fn on_sent(&mut self, fresh: usize, repeated: usize) {
         if fresh > 0 {
             self.fresh.rotate_right(1);
             self.fresh[0] = fresh;
             self.packets = (self.packets + 1).min(FIRST_PACKETS);
+            self.room.on_sent();
         }
         let earned = (fresh as u64).saturating_mul(self.percent);
         self.budget = (self.budget + earned).min(ALLOWANCE * 100).saturating_sub(repeated as u64 * 100);
@@ -136,6 +154,18 @@ mod tests {
     #[test]
     fn nothing_is_repeated_on_a_congested_path() {
         assert_eq!(streaming(400).repeat(&PathView { congested: true, ..path(5) }, 1200), 0);
+    }
+
+    #[test]
+    fn fewer_are_repeated_where_that_makes_a_queue() {
+        let mut redundancy = streaming(400);
+        let rtt = Duration::from_millis(50);
+        (0..16).for_each(|sample| redundancy.on_rtt(Time::from_millis(10 * sample), 2 * rtt, rtt));
+        let repeated = |redundancy: &mut Redundancy| {
+            redundancy.on_sent(200, 0);
+            redundancy.repeat(&path(5), 1200)
+        };
+        assert_eq!([0; 4].map(|_| repeated(&mut redundancy)), [0, 400, 0, 400]);
     }
 
     #[test]

@@ -141,6 +141,11 @@ impl<T, C: Controller> Recovery<T, C> {
         &self.rtt
     }
 
+    /// What a round trip takes without a queue.
+    pub(crate) fn least_rtt(&self) -> Duration {
+        self.rtt.min() + self.reordering.mean()
+    }
+
     /// Bytes that are neither acknowledged nor lost.
     #[cfg(test)]
     pub(crate) fn in_flight(&self) -> u64 {
@@ -168,7 +173,7 @@ impl<T, C: Controller> Recovery<T, C> {
     pub(crate) fn is_congested(&self, now: Time) -> bool {
         self.in_flight > self.congestion.window() / 4 * 3
             || self.next_paced(now) > now
-            || self.rtt.smoothed() > 2 * self.rtt.min() + GRANULARITY
+            || self.rtt.smoothed() > 2 * self.least_rtt() + GRANULARITY
     }
 
     /// How many packets a next link to the same peer should begin with, if this one has shown that the path takes fewer than are tried otherwise.
@@ -330,7 +335,7 @@ impl<T, C: Controller> Recovery<T, C> {
             delivered: self.delivery.delivered(),
             rate,
             rtt,
-            min_rtt: self.rtt.min() + self.reordering.mean(),
+            min_rtt: self.least_rtt(),
         });
         if self.in_flight >= self.congestion.window() {
             self.pacer.on_nothing_kept();
