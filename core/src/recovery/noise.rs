@@ -10,10 +10,11 @@ use crate::time::Time;
 const MEMORY: u64 = 512;
 /// With fewer packets the part counts as smaller than it seems.
 const LEAST: u64 = 64;
-/// So many lost for each that arrives are an outage.
+/// So many bytes lost for each that arrives are an outage; in the first time, one.
 const OUTAGE: u64 = 4;
-/// More than this is never taken for noise, in millionths.
+/// More than this is never taken for noise, in millionths; in the first time, and of it.
 const MOST: u64 = 600_000;
+const MOST_AT_FIRST: u64 = 200_000;
 
 /// Measures the loss of packets that can hardly have been lost to a queue of this flow's making: they left in a *quiet* time, in which less was sent than
 /// the path had delivered, and those around them found the queue short. When nearly all are lost it is an outage. What cannot be measured again, as the
@@ -22,6 +23,8 @@ const MOST: u64 = 600_000;
 pub(super) struct Noise {
     mtu: u64,
     quiet: Range<Time>,
+    /// Whether there was no quiet time but the first, in which nobody knows yet what the path takes.
+    is_first: bool,
     /// Bytes lost of those that left in it, until an ACK tells how long the queue was.
     pending: u64,
     /// Whether anything was measured since it began.
@@ -33,13 +36,17 @@ pub(super) struct Noise {
 impl Noise {
     /// Quiet from now on.
     pub(super) fn new(now: Time, mtu: u64) -> Noise {
-        Noise { mtu, quiet: now..Time::MAX, pending: 0, measured: true, lost: 0, decided: 0 }
+        Noise { mtu, quiet: now..Time::MAX, is_first: true, pending: 0, measured: true, lost: 0, decided: 0 }
     }
 
     /// What leaves from then on leaves quietly.
     pub(super) fn begin_quiet(&mut self, from: Time) {
         if !self.measured {
             self.lost -= self.lost / 8;
+        }
+        if self.is_first {
+            self.lost = self.lost.min(self.decided * MOST_AT_FIRST / 1_000_000);
+            self.is_first = false;
         }
         self.measured = false;
         self.quiet = from..Time::MAX;
@@ -60,7 +67,8 @@ impl Noise {
     /// So many bytes are acknowledged; the newest of their packets left at `sent`, and it found a short queue or not.
     pub(super) fn on_ack(&mut self, sent: Time, acked: u64, short_queue: bool) {
         let lost = core::mem::take(&mut self.pending);
-        if !short_queue || !self.quiet.contains(&sent) || lost > OUTAGE * acked {
+        let outage = if self.is_first { acked } else { OUTAGE * acked };
+        if !short_queue || !self.quiet.contains(&sent) || lost > outage {
             return;
         }
         self.measured = true;
@@ -74,7 +82,8 @@ impl Noise {
 
     /// In millionths of what is sent.
     pub(super) fn millionths(&self) -> u64 {
-        (self.lost.saturating_mul(1_000_000) / self.decided.max(LEAST * self.mtu)).min(MOST)
+        let most = if self.is_first { MOST_AT_FIRST } else { MOST };
+        (self.lost.saturating_mul(1_000_000) / self.decided.max(LEAST * self.mtu)).min(most)
     }
 }
 
@@ -119,15 +128,37 @@ mod tests {
     }
 
     #[test]
-    fn one_loss_at_the_beginning_weighs_little_and_three_fifths_are_the_most() {
+    fn one_loss_at_the_beginning_weighs_little() {
         let mut noise = Noise::new(Time::ZERO, MTU);
         noise.on_loss(Time::ZERO, MTU);
         noise.on_ack(Time::ZERO, MTU, true);
         assert_eq!(noise.millionths(), 1_000_000 / LEAST);
+    }
+
+    #[test]
+    fn a_fifth_is_the_most_that_is_believed_of_the_first_time_and_three_fifths_later() {
+        let mut noise = Noise::new(Time::ZERO, MTU);
         pass(&mut noise, 0..1000, 5, true);
-        assert_eq!(noise.millionths(), 500_000);
-        pass(&mut noise, 1000..2000, 7, true);
+        assert_eq!(noise.millionths(), MOST_AT_FIRST);
+        noise.begin_quiet(Time::from_millis(1000));
+        assert!((199_000..=MOST_AT_FIRST).contains(&noise.millionths()), "{}", noise.millionths());
+        pass(&mut noise, 1000..2000, 5, true);
+        assert!((499_000..=500_000).contains(&noise.millionths()), "{}", noise.millionths());
+        pass(&mut noise, 2000..3000, 7, true);
         assert_eq!(noise.millionths(), MOST);
+    }
+
+    #[test]
+    fn most_that_is_lost_at_once_is_noise_but_in_the_first_time() {
+        for (is_first, expected) in [(true, 100_000), (false, 600_000)] {
+            let mut noise = Noise::new(Time::ZERO, MTU);
+            pass(&mut noise, 0..100, 1, true);
+            if !is_first {
+                noise.begin_quiet(Time::ZERO);
+            }
+            pass(&mut noise, 100..1100, 6, true);
+            assert_eq!(noise.millionths().div_ceil(1000) * 1000, expected);
+        }
     }
 
     #[test]

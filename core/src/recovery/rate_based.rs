@@ -87,6 +87,8 @@ pub(crate) struct RateBased {
     since: Time,
     window: u64,
     pacing_rate: u64,
+    /// Whether more than a fifth was lost in a round, and more than a ninth in each since then.
+    loses_much: bool,
     /// The highest rate of this round and of those before, and of all, in bytes per second.
     rates: [u64; RATE_ROUNDS],
     rate: u64,
@@ -152,6 +154,7 @@ impl RateBased {
             since: now,
             window: u64::from(settings.first_flight.unwrap_or(FIRST_FLIGHT)) * settings.mtu,
             pacing_rate: 0,
+            loses_much: false,
             rates: [0; RATE_ROUNDS],
             rate: 0,
             aggregation: AckAggregation::new(now),
@@ -280,6 +283,7 @@ impl RateBased {
             self.aggregation.end_round();
             self.rate = self.rates.iter().copied().max().unwrap_or(0);
         }
+        self.loses_much = self.round.lost > self.round.acked / if self.loses_much { 8 } else { 4 };
         if self.round.min_rtt < Duration::MAX {
             self.last_rtt = self.round.min_rtt;
         }
@@ -330,11 +334,18 @@ impl RateBased {
         }
     }
 
+    /// How long the path is left to itself at least: where much is lost, until it shows whether that is noise.
+    fn least_quiet(&self) -> Duration {
+        if self.loses_much { self.min_rtt / 2 } else { Duration::ZERO }
+    }
+
     fn turn(&mut self, now: Time, in_flight: u64, acked: u64) {
         let elapsed = now.since(self.since);
         match self.mode {
             Mode::Startup if self.is_full() => self.enter(now, Mode::Drain),
-            Mode::Drain | Mode::Down if in_flight <= self.product() => self.cruise(now),
+            Mode::Drain | Mode::Down if in_flight <= self.product() && elapsed >= self.least_quiet() => {
+                self.cruise(now)
+            }
             Mode::Down if elapsed >= DOWN_ROUND_TRIPS * self.min_rtt => self.cruise(now),
             // It is no queue of the startup: the path is longer than it was.
             Mode::Drain if elapsed >= DOWN_ROUND_TRIPS * self.last_rtt => self.cruise(now),

@@ -253,7 +253,7 @@ impl<T, C: Controller> Recovery<T, C> {
     }
 
     /// Takes in an ACK: its ranges from the highest to the lowest, of which the first 32 count, and for how long the peer held back the acknowledgement of the highest number.
-    /// `fate` is told what became of packets.
+    /// `fate` is told what became of packets. Returns the round trip, if it was measured: of the packet with the highest number, acknowledged first.
     ///
     /// # Errors
     /// When a number was never sent; then nothing has changed.
@@ -263,9 +263,9 @@ impl<T, C: Controller> Recovery<T, C> {
         ack_delay: Duration,
         ranges: impl Iterator<Item = Range<u64>>,
         mut fate: impl FnMut(Fate, &T),
-    ) -> Result<(), UnsentAcked> {
+    ) -> Result<Option<Duration>, UnsentAcked> {
         let mut ranges = ranges.take(MAX_ACK_RANGES).peekable();
-        let Some(end) = ranges.peek().map(|range| range.end) else { return Ok(()) };
+        let Some(end) = ranges.peek().map(|range| range.end) else { return Ok(None) };
         if end > self.next_number {
             return Err(UnsentAcked(end - 1));
         }
@@ -310,7 +310,7 @@ impl<T, C: Controller> Recovery<T, C> {
         let Some((number, sent, departure)) = newest else {
             // What only acknowledged has arrived, and may have overtaken others.
             self.detect_losses(now, &mut fate);
-            return Ok(());
+            return Ok(None);
         };
         self.probe_timer.on_ack(now);
         let mut rtt = None;
@@ -341,7 +341,7 @@ impl<T, C: Controller> Recovery<T, C> {
             self.pacer.on_nothing_kept();
         }
         self.forget(now);
-        Ok(())
+        Ok(rtt)
     }
 
     /// When [`on_timeout`](Self::on_timeout) has to be called; [`Time::MAX`] for never.

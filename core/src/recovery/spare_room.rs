@@ -60,7 +60,8 @@ impl SpareRoom {
     pub(super) fn on_rtt(&mut self, now: Time, rtt: Duration, least: Duration) {
         self.samples += 1;
         self.smallest = self.smallest.min(rtt);
-        self.differences = self.differences.saturating_add(self.newest.abs_diff(rtt));
+        let before = if self.newest.is_zero() { rtt } else { self.newest };
+        self.differences = self.differences.saturating_add(before.abs_diff(rtt));
         self.newest = rtt;
         // What was decided before has to show first.
         if self.samples < SAMPLES || now.since(self.since) < least {

@@ -225,7 +225,10 @@ impl Flow {
             }
             Packet::Ack { delay, ranges } => {
                 let settle = settle(&mut self.again, &mut self.confirmed, &mut self.lost, &mut self.found);
-                self.recovery.on_ack(now, delay, ranges.into_iter(), settle).unwrap();
+                let rtt = self.recovery.on_ack(now, delay, ranges.into_iter(), settle).unwrap();
+                if let Some((redundancy, rtt)) = self.redundancy.as_mut().zip(rtt) {
+                    redundancy.on_rtt(now, rtt, self.recovery.least_rtt());
+                }
             }
         }
     }

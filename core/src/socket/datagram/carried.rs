@@ -69,9 +69,10 @@ impl Carried {
         self.words.push(word);
     }
 
-    /// Whether its sender waits for it to arrive, when nothing else is to be sent. That of a report is not urgent: the next one tells the same.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.piece.is_some() || self.words.iter().any(|word| !matches!(word, Word::Report(_)))
+    /// Whether it is reports alone: nobody waits to hear that they arrived.
+    pub(crate) fn is_reports(&self) -> bool {
+        let is_report = |word: &Word| matches!(word, Word::Report(_));
+        self.piece.is_none() && !self.words.is_empty() && self.words.iter().all(is_report)
     }
 
     fn pieces(&self) -> impl Iterator<Item = &LaneBytes> {

@@ -118,8 +118,8 @@ impl Socket {
         let acked = datagram
             .recovery
             .on_ack(local, ack.delay, ack.ranges(), |fate, carried| outstanding.on_fate(fate, carried, received));
-        if let Some(redundancy) = &mut datagram.redundancy {
-            redundancy.on_rtt(local, datagram.recovery.rtt().latest(), datagram.recovery.least_rtt());
+        if let (Some(redundancy), Ok(Some(rtt))) = (&mut datagram.redundancy, &acked) {
+            redundancy.on_rtt(local, *rtt, datagram.recovery.least_rtt());
         }
         outstanding.tidy(lanes.len(), |lane| lanes.get(lane).is_some());
         self.counters.rtt = datagram.rtt().or(self.counters.rtt);

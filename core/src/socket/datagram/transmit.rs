@@ -103,7 +103,7 @@ impl Socket {
         }
         let datagram = self.link.as_mut()?.datagram.as_mut()?;
         if elicits {
-            let soon = datagram.recovery.asks_ack(local, !has_data && carried.is_awaited());
+            let soon = datagram.recovery.asks_ack(local, !has_data && !carried.is_reports());
             if soon {
                 ask_ack_soon(&mut bytes);
             }
