@@ -29,24 +29,24 @@ fn has_survived(_: &Scene, moment: &Moment) -> bool {
 #[test]
 fn three_messages_two_losses_and_a_copy() {
     let bounds = Bounds { messages: [2, 1], losses: 2, copies: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(10_458);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(11_230);
 }
 
 #[test]
 fn three_messages_two_losses_and_one_that_is_overtaken() {
     let bounds = Bounds { messages: [2, 1], losses: 2, overtakings: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(11_185);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(12_982);
 }
 
 #[test]
 fn three_messages_two_losses_and_a_cut() {
     let bounds = Bounds { messages: [2, 1], losses: 2, cuts: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(19_574);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(19_287);
 }
 
 #[test]
 fn everything_at_once() {
-    let (losses, states) = if std::env::var_os(THOROUGH).is_some() { (1, 196_043) } else { (0, 10_347) };
+    let (losses, states) = if std::env::var_os(THOROUGH).is_some() { (1, 189_079) } else { (0, 10_696) };
     let bounds = Bounds { messages: [1, 0], losses, copies: 1, overtakings: 1, cuts: 1, ..Bounds::default() };
     Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(states);
 }
@@ -57,50 +57,50 @@ fn messages_that_fill_the_window() {
     let bounds = Bounds { messages: [3, 0], losses: 2, overtakings: 1, ..Bounds::default() };
     let mut scene = Scene::over_datagrams(bounds);
     scene.padding = 1000;
-    scene.meets("a repair", has_survived).search(11_115);
+    scene.meets("a repair", has_survived).search(12_605);
 }
 
 #[test]
 fn applications_that_are_late() {
     let bounds = Bounds { messages: [2, 1], losses: 1, pauses: 3, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(7245);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).search(7452);
 }
 
 #[test]
 fn a_link_that_one_side_has_left() {
     let bounds = Bounds { messages: [1, 1], losses: 1, half_open: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(2825);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(2645);
 }
 
 #[test]
 fn a_path_that_fails_without_a_word() {
     let bounds = Bounds { messages: [1, 1], losses: 1, stalls: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(1916);
+    Scene::over_datagrams(bounds).meets("a repair", has_survived).meets("a resume", has_resumed).search(1897);
 }
 
 #[test]
 fn opens_that_are_lost_and_doubled() {
     let bounds = Bounds { messages: [1, 1], losses: 1, copies: 1, ..Bounds::default() };
-    Scene::over_datagrams(bounds).with_open().meets("a repair", has_survived).search(4663);
+    Scene::over_datagrams(bounds).with_open().meets("a repair", has_survived).search(4558);
 }
 
 #[test]
 fn opens_that_are_lost_again() {
     let bounds = Bounds { messages: [1, 1], losses: 2, ..Bounds::default() };
-    Scene::over_datagrams(bounds).with_open().meets("a repair", has_survived).search(1324);
+    Scene::over_datagrams(bounds).with_open().meets("a repair", has_survived).search(1279);
 }
 
 #[test]
 fn closes_by_both_sides_and_a_loss() {
     let bounds = Bounds { messages: [1, 1], losses: 1, closes: [1, 1], ..Bounds::default() };
     let scene = Scene::over_datagrams(bounds).meets("a close amid data", closes_amid_data);
-    scene.meets("an end", has_ended_cleanly).search(40_127);
+    scene.meets("an end", has_ended_cleanly).search(42_956);
 }
 
 #[test]
 fn a_close_and_two_losses() {
     let bounds = Bounds { messages: [1, 1], losses: 2, closes: [0, 1], ..Bounds::default() };
-    Scene::over_datagrams(bounds).meets("an end", has_ended_cleanly).search(20_842);
+    Scene::over_datagrams(bounds).meets("an end", has_ended_cleanly).search(22_798);
 }
 
 /// What a state's hash leaves out, and that its times count from now, loses nothing.
