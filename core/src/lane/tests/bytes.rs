@@ -202,3 +202,26 @@ proptest! {
         pair.hand_back();
     }
 }
+
+/// Wherever the credit ended, also right behind the head of a record.
+#[test]
+fn what_is_handed_back_is_counted_before_it_is_taken() {
+    for sent in 0..200 {
+        let mut send = SendBuffer::new(sent);
+        for _ in 0..2 {
+            send.push(Outgoing::Bytes(Bytes::from_static(&[7; 90])));
+        }
+        while send.next_data(Time::ZERO, 1000, &mut Vec::new(), &mut |_, _| ()).is_some() {}
+        assert_eq!(send.sent(), send.end().min(sent));
+        let fates: Vec<_> = handed_back(&mut send, Time::ZERO).into_iter().map(|record| record.fate).collect();
+        let all = [Fate::InDoubt, Fate::Unsent];
+        let some = if sent <= 2 {
+            &all[1..]
+        } else if sent < 184 {
+            &all[..]
+        } else {
+            &all[..1]
+        };
+        assert_eq!(fates, some, "{sent} bytes sent");
+    }
+}
