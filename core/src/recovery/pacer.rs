@@ -112,6 +112,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_shortens_the_wait() {
+        let mut pacer = Pacer::new(Time::ZERO, MTU);
+        pacer.on_sent(Time::ZERO, 13 * MTU / 4, 1000 * MTU, false);
+        assert_eq!(pacer.next(Time::ZERO, 1000 * MTU), Time::from_micros(250));
+    }
+
+    #[test]
     fn a_fast_path_gets_some_packets_at_once_instead_of_a_timer_each() {
         let mut pacer = Pacer::new(Time::ZERO, MTU);
         let rate = 100_000 * MTU;

@@ -249,6 +249,18 @@ mod tests {
             limit = credit.advance(&mut busy, 0, consumed, consumed, limit);
         }
         assert!(limit - consumed > 290_000, "{}", limit - consumed);
+        assert_eq!(busy.target, BASE + credit.pool, "all that there is, and no more");
+    }
+
+    #[test]
+    fn while_there_is_enough_for_all_nobody_is_held_to_an_equal_share() {
+        let mut credit = Credit::new(&config());
+        let (mut busy, limit) = credit.main_window();
+        let mut second = Window::START;
+        let second_limit = credit.advance(&mut second, 2, BASE, BASE, BASE);
+        assert_eq!(second_limit, BASE + 2 * BASE);
+        let after = credit.advance(&mut busy, 0, limit, limit, limit);
+        assert_eq!(after - limit, 2 * limit, "twice as large, and more than half of the pool");
     }
 
     #[test]

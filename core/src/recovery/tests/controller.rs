@@ -220,6 +220,14 @@ fn a_round_trip_that_more_in_flight_lengthens_is_that_of_a_queue() {
         driver.round(driver.in_flight);
     }
     assert!(driver.controller.window() <= 2 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
+    // Also when the round trips come from before there was more in flight.
+    let mut driver = lengthened();
+    for _ in 0..100 {
+        driver.rtt = RTT.max(3 * RTT * driver.in_flight as u32 / PRODUCT as u32);
+        driver.in_flight = driver.controller.window();
+        driver.round(driver.in_flight);
+    }
+    assert!(driver.controller.window() <= 2 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
 }
 
 #[test]
@@ -374,7 +382,8 @@ fn what_arrives_late_was_no_overflow() {
 
 #[test]
 fn an_overflow_ends_the_startup_and_a_tenth_that_is_lost_does_not() {
-    for (lost, ends) in [(10, false), (15, true)] {
+    // Percent lost, and in flight beyond what the path holds: 1600 packets.
+    for (lost, beyond, ends) in [(10, PRODUCT, false), (15, PRODUCT, true), (15, 0, false), (15, 1, true)] {
         let mut driver = Driver::new();
         driver.in_flight = u64::MAX;
         driver.round(PRODUCT);
@@ -383,9 +392,9 @@ fn an_overflow_ends_the_startup_and_a_tenth_that_is_lost_does_not() {
         let bytes = 2 * PRODUCT;
         driver.ack(bytes / ACKS);
         let before = driver.controller.pacing_rate();
-        driver.lose(bytes * lost / 100, 4 * PRODUCT);
+        driver.lose(bytes * lost / 100, 1600 * MTU + beyond);
         driver.round(bytes);
-        assert_eq!(driver.controller.pacing_rate() < before, ends, "{lost} %");
+        assert_eq!(driver.controller.pacing_rate() < before, ends, "{lost} % with {beyond} bytes more");
     }
 }
 
@@ -409,18 +418,20 @@ fn where_the_application_limits_only_more_than_the_path_holds_ends_the_startup()
 /// An application that sends about what the path carries, and a little more with the heads of small packets, fills the queue by and by.
 #[test]
 fn a_queue_that_stays_ends_the_startup_where_the_application_limits() {
-    let ends = |queue: u32, in_flight: u64| {
+    let ends = |queue: u32, in_flight: u64, measures: bool| {
         let mut driver = Driver::new();
         driver.app_limited = true;
         driver.round(PRODUCT);
         driver.rtt += RTT * queue / 100;
+        driver.measures = measures;
         let startup = driver.pace();
         (0..10).for_each(|_| driver.round(PRODUCT * in_flight / 100));
         driver.pace() < startup / 2
     };
-    assert!(ends(40, 140));
-    assert!(!ends(0, 140), "no queue");
-    assert!(!ends(40, 100), "a round trip that is longer for other reasons");
+    assert!(ends(40, 140, true));
+    assert!(!ends(0, 140, true), "no queue");
+    assert!(!ends(40, 140, false), "nobody knows of a queue");
+    assert!(!ends(40, 100, true), "a round trip that is longer for other reasons");
 }
 
 #[test]
@@ -476,5 +487,70 @@ fn what_is_lost_behind_a_queue_is_no_noise() {
             driver.ack(bytes);
             assert!(pace.contains(&driver.pace()), "{} with {micros} us more than {most:?}", driver.pace());
         }
+    }
+}
+
+#[test]
+fn what_left_before_the_path_was_quiet_is_no_noise() {
+    // ACKs since the pace fell, beside each of which something is lost that left a round trip before.
+    for (acks, pace) in [(438..562, 100..=100), (565..689, 105..=120)] {
+        let mut driver = Driver::draining();
+        for ack in 0..700 {
+            if acks.contains(&ack) {
+                driver.lose(MTU / 2, PRODUCT);
+            }
+            driver.ack(PRODUCT / ACKS);
+        }
+        driver.in_flight = PRODUCT / 2;
+        driver.ack(PRODUCT / ACKS);
+        assert!(pace.contains(&driver.pace()), "{} % with losses after {acks:?}", driver.pace());
+    }
+}
+
+#[test]
+fn where_much_is_lost_the_path_is_left_to_itself_for_half_a_round_trip() {
+    // Packets lost beside a thousand that arrive, in two rounds, and whether that is much.
+    for (lost, is_much) in
+        [([0, 250], false), ([0, 251], true), ([250, 126], false), ([251, 125], false), ([251, 126], true)]
+    {
+        let mut driver = Driver::probing();
+        driver.in_flight = PRODUCT / 2;
+        for lost in lost {
+            driver.lose(lost * MTU, PRODUCT / 2);
+            driver.round(PRODUCT);
+        }
+        assert_eq!(driver.pace(), 80);
+        assert_eq!(driver.until_pace(100), if is_much { ACKS / 2 } else { 1 }, "{lost:?} lost");
+    }
+}
+
+#[test]
+fn what_is_lost_behind_a_queue_of_the_startup_is_no_noise() {
+    for (micros, pace) in [(125, 104..=105), (126, 100..=100)] {
+        let mut driver = Driver::new();
+        driver.in_flight = 2 * PRODUCT;
+        driver.round(PRODUCT);
+        driver.rtt = 2 * RTT;
+        driver.ack(1);
+        driver.rtt = RTT * 17 / 16 + Duration::from_micros(micros);
+        let bytes = PRODUCT * driver.rtt.as_micros() as u64 / RTT.as_micros() as u64 / ACKS;
+        while driver.pace() != 50 {
+            driver.lose(bytes / 19, PRODUCT);
+            driver.ack(bytes);
+        }
+        driver.in_flight = PRODUCT / 2;
+        driver.ack(bytes);
+        assert!(pace.contains(&driver.pace()), "{} with {micros} us", driver.pace());
+    }
+}
+
+#[test]
+fn a_round_trip_of_up_to_three_is_that_of_a_queue() {
+    let mut driver = Driver::cruising();
+    driver.rtt = RTT * 5 / 2;
+    for _ in 0..50 {
+        driver.in_flight = driver.controller.window();
+        driver.round(PRODUCT * 5 / 2);
+        assert!(driver.controller.window() <= 2 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
     }
 }
