@@ -187,49 +187,6 @@ fn rounds_in_which_no_round_trip_is_measured_are_no_harm() {
     assert!((80..=125).contains(&driver.pace()), "{}", driver.pace());
 }
 
-/// The path holds six times as much as before: a window that is full is delivered in each round trip.
-fn lengthened() -> Driver {
-    let mut driver = Driver::cruising();
-    driver.rtt = 6 * RTT;
-    driver
-}
-
-#[test]
-fn a_round_trip_that_more_in_flight_does_not_lengthen_is_that_of_the_path() {
-    for unmeasured in 0..3 {
-        let mut driver = lengthened();
-        for _ in 0..100 {
-            driver.in_flight = driver.controller.window().min(6 * PRODUCT);
-            driver.round(driver.in_flight);
-            (0..unmeasured).for_each(|_| driver.unmeasured_round(driver.in_flight));
-        }
-        assert!(driver.controller.window() >= 12 * PRODUCT, "{} {unmeasured}", driver.controller.window());
-        // Until one is shorter.
-        driver.rtt = RTT;
-        (0..20).for_each(|_| driver.round(PRODUCT));
-        assert!(driver.controller.window() <= 3 * PRODUCT + ALLOWANCE, "{} {unmeasured}", driver.controller.window());
-    }
-}
-
-#[test]
-fn a_round_trip_that_more_in_flight_lengthens_is_that_of_a_queue() {
-    let mut driver = lengthened();
-    for _ in 0..100 {
-        driver.in_flight = driver.controller.window();
-        driver.rtt = RTT.max(3 * RTT * driver.in_flight as u32 / PRODUCT as u32);
-        driver.round(driver.in_flight);
-    }
-    assert!(driver.controller.window() <= 2 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
-    // Also when the round trips come from before there was more in flight.
-    let mut driver = lengthened();
-    for _ in 0..100 {
-        driver.rtt = RTT.max(3 * RTT * driver.in_flight as u32 / PRODUCT as u32);
-        driver.in_flight = driver.controller.window();
-        driver.round(driver.in_flight);
-    }
-    assert!(driver.controller.window() <= 2 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
-}
-
 #[test]
 fn a_peer_that_holds_acknowledgements_back_gets_no_more_than_they_need() {
     for (millis, allowance) in [(0, 0), (1, 0), (10, 8 * MTU)] {
@@ -541,16 +498,5 @@ fn what_is_lost_behind_a_queue_of_the_startup_is_no_noise() {
         driver.in_flight = PRODUCT / 2;
         driver.ack(bytes);
         assert!(pace.contains(&driver.pace()), "{} with {micros} us", driver.pace());
-    }
-}
-
-#[test]
-fn a_round_trip_of_up_to_three_is_that_of_a_queue() {
-    let mut driver = Driver::cruising();
-    driver.rtt = RTT * 5 / 2;
-    for _ in 0..50 {
-        driver.in_flight = driver.controller.window();
-        driver.round(PRODUCT * 5 / 2);
-        assert!(driver.controller.window() <= 2 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
     }
 }

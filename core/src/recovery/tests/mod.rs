@@ -4,6 +4,7 @@ mod controller;
 mod driver;
 mod flow;
 mod goals;
+mod longer;
 mod network;
 mod oracle;
 mod paths;

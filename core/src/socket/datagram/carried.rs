@@ -247,4 +247,70 @@ mod tests {
             .count() as u64;
         assert_eq!(again, 10_000);
     }
+
+    #[test]
+    fn pieces_of_one_lane_that_go_on_are_one() {
+        let mut carried = Carried::default();
+        for (lane, range) in [(0, 0..10), (0, 10..20), (2, 20..30), (2, 30..35), (2, 40..50)] {
+            carried.add_piece(lane, range);
+        }
+        carried.add_repeated(4, 0..5);
+        let pieces = [(0, 0..20), (2, 20..35), (2, 40..50), (4, 0..5)].map(|(lane, range)| LaneBytes { lane, range });
+        assert!(carried.pieces().eq(&pieces));
+        assert!(carried.wanted().eq(&pieces[..3]));
+    }
+
+    #[test]
+    fn what_no_acknowledged_packet_carried_is_known_for_each_lane() {
+        for lane in [0, 2] {
+            let mut outstanding = Outstanding::default();
+            let all = LaneBytes { lane, range: 0..30 };
+            assert_eq!(outstanding.unacknowledged(&all), [all.clone()]);
+            let mut carried = Carried::default();
+            carried.add_piece(lane, 10..20);
+            outstanding.on_fate(Fate::Acked, &carried, |_| 0);
+            let rest = [0..10, 20..30].map(|range| LaneBytes { lane, range });
+            assert_eq!(outstanding.unacknowledged(&all), rest);
+        }
+    }
+
+    #[test]
+    fn a_few_ranges_are_kept_apart_without_a_look_at_what_was_received() {
+        let mut outstanding = Outstanding::default();
+        for number in 0..FEW as u64 {
+            outstanding.on_fate(Fate::Acked, &piece(20 * number, 20 * number + 10), |_| unreachable!());
+        }
+        assert_eq!(outstanding.others[&2].acked.len(), FEW);
+    }
+
+    #[test]
+    fn so_many_pieces_wait_to_be_sent_once_more() {
+        let mut outstanding = Outstanding::default();
+        let bytes = |number| LaneBytes { lane: 2, range: number..number + 1 };
+        (0..100).for_each(|number| outstanding.copy_later(bytes(number)));
+        for number in 0..COPIES as u64 {
+            assert!(outstanding.has_copies());
+            assert_eq!(outstanding.take_copy(), Some(bytes(number)));
+        }
+        assert!(!outstanding.has_copies());
+        assert_eq!(outstanding.take_copy(), None);
+    }
+
+    #[test]
+    fn lanes_that_are_over_are_forgotten_when_there_are_many() {
+        let mut outstanding = Outstanding::default();
+        for lane in (0..=44).step_by(2) {
+            let mut carried = Carried::default();
+            carried.add_piece(lane, 0..10);
+            outstanding.on_fate(Fate::Lost, &carried, |_| 0);
+            outstanding.tidy(3, |lane| lane < 8);
+        }
+        assert_eq!(outstanding.others.len(), 2 * 3 + 16);
+        let mut carried = Carried::default();
+        carried.add_piece(46, 0..10);
+        outstanding.on_fate(Fate::Lost, &carried, |_| 0);
+        outstanding.tidy(3, |lane| lane < 8);
+        assert!(outstanding.others.keys().eq(&[2, 4, 6]));
+        assert!(outstanding.lost.iter().eq(&[0, 2, 4, 6]));
+    }
 }
