@@ -137,13 +137,44 @@ mod tests {
     #[test]
     fn it_is_judged_once_a_round_trip_however_many_are_measured() {
         let mut room = SpareRoom::new();
-        for micros in (0..500_000).step_by(100) {
-            room.on_rtt(Time::from_micros(micros), 2 * LEAST, LEAST);
+        for sample in 0..=1000 {
+            room.on_rtt(Time::from_micros(100 * sample), 2 * LEAST, LEAST);
+            let share = [100, 50, 25][sample as usize / 500];
+            assert_eq!(room.share, share, "after {} us", 100 * sample);
         }
-        assert_eq!(room.share, 100 >> 9);
+    }
+
+    #[test]
+    fn a_queue_is_more_than_an_eighth_and_a_timers_grain() {
+        for (micros, share) in [(7250, 100), (7251, 50)] {
+            let mut room = SpareRoom::new();
+            for sample in 1..=16 {
+                room.on_rtt(Time::from_millis(10 * sample), LEAST + Duration::from_micros(micros), LEAST);
+            }
+            assert_eq!(room.share, share, "{micros} us");
+        }
+    }
+
+    #[test]
+    fn the_first_round_trip_differs_from_the_last_one_before() {
         let mut room = SpareRoom::new();
-        (0..499).for_each(|sample| room.on_rtt(Time::from_micros(100 * sample), 2 * LEAST, LEAST));
-        assert_eq!(room.share, 100, "nothing can have changed yet");
+        pass(&mut room, 16, |sample| if sample < 16 { 0 } else { 200 });
+        pass(&mut room, 16, |_| 20);
+        assert_eq!(room.share, 100, "11 ms to the one before in the mean");
+        pass(&mut room, 16, |_| 20);
+        assert_eq!(room.share, 50);
+    }
+
+    #[test]
+    fn what_is_saved_up_outlives_the_judgement() {
+        let mut room = SpareRoom::new();
+        pass(&mut room, 16, |_| 20);
+        room.on_sent();
+        assert!(!room.has_room(), "half of the packets may repeat something");
+        pass(&mut room, 16, |_| 0);
+        assert!(!room.has_room());
+        room.on_sent();
+        assert!(room.has_room());
     }
 
     #[test]
