@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::super::congestion::Controller;
 use super::super::rtt::GRANULARITY;
-use super::driver::{ACKS, ALLOWANCE, Driver, MTU, PRODUCT, RTT, settings};
+use super::driver::{ACKS, ALLOWANCE, Driver, MTU, PRODUCT, RTT, delivered_in, settings};
 use crate::recovery::Settings;
 
 #[test]
@@ -435,7 +435,7 @@ fn what_is_lost_behind_a_queue_is_no_noise() {
             driver.rtt = longest;
             driver.ack(1);
             driver.rtt = most + Duration::from_micros(micros);
-            let bytes = PRODUCT * driver.rtt.as_micros() as u64 / RTT.as_micros() as u64 / ACKS;
+            let bytes = delivered_in(driver.rtt) / ACKS;
             for _ in 0..20 * ACKS {
                 driver.lose(bytes / 19, PRODUCT);
                 driver.ack(bytes);
@@ -490,7 +490,7 @@ fn what_is_lost_behind_a_queue_of_the_startup_is_no_noise() {
         driver.rtt = 2 * RTT;
         driver.ack(1);
         driver.rtt = RTT * 17 / 16 + Duration::from_micros(micros);
-        let bytes = PRODUCT * driver.rtt.as_micros() as u64 / RTT.as_micros() as u64 / ACKS;
+        let bytes = delivered_in(driver.rtt) / ACKS;
         while driver.pace() != 50 {
             driver.lose(bytes / 19, PRODUCT);
             driver.ack(bytes);

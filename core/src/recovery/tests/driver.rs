@@ -17,6 +17,11 @@ pub(super) const ALLOWANCE: u64 = 8 * MTU;
 /// ACKs in a round trip: each is for two packets.
 pub(super) const ACKS: u64 = 500;
 
+/// What a round trip delivers at the path's rate.
+pub(super) fn delivered_in(rtt: Duration) -> u64 {
+    PRODUCT * rtt.as_micros() as u64 / RTT.as_micros() as u64
+}
+
 pub(super) fn settings(rtt: Duration, peer_ack_delay: Duration) -> Settings {
     Settings { mtu: MTU, peer_ack_delay, handshake_rtt: Some(rtt), first_flight: None, fixed_window: None }
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::super::congestion::Controller;
 use super::super::rtt::GRANULARITY;
-use super::driver::{ACKS, ALLOWANCE, Driver, MTU, PRODUCT, RTT};
+use super::driver::{ACKS, ALLOWANCE, Driver, MTU, PRODUCT, RTT, delivered_in};
 
 /// The path holds six times as much as before: a window that is full is delivered in each round trip.
 fn lengthened() -> Driver {
@@ -47,11 +47,6 @@ fn a_round_trip_that_more_in_flight_lengthens_is_that_of_a_queue() {
         driver.round(driver.in_flight);
     }
     assert!(driver.controller.window() <= 2 * PRODUCT + ALLOWANCE, "{}", driver.controller.window());
-}
-
-/// What a round trip delivers at the path's rate.
-fn delivered_in(rtt: Duration) -> u64 {
-    PRODUCT * rtt.as_micros() as u64 / RTT.as_micros() as u64
 }
 
 /// Tests whether a path has become longer: four round trips, with 5010 packets in flight.

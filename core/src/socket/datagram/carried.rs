@@ -217,9 +217,9 @@ impl Outstanding {
 mod tests {
     use super::*;
 
-    fn piece(start: u64, end: u64) -> Carried {
+    fn piece(lane: u64, range: Range<u64>) -> Carried {
         let mut carried = Carried::default();
-        carried.add_piece(2, start..end);
+        carried.add_piece(lane, range);
         carried
     }
 
@@ -227,7 +227,7 @@ mod tests {
     fn what_the_peer_has_received_is_one_range_whatever_it_leaves_unacknowledged() {
         let mut outstanding = Outstanding::default();
         for number in 0..10_000 {
-            outstanding.on_fate(Fate::Acked, &piece(20 * number, 20 * number + 10), |_| 20 * number);
+            outstanding.on_fate(Fate::Acked, &piece(2, 20 * number..20 * number + 10), |_| 20 * number);
         }
         assert!(outstanding.others[&2].acked.len() <= FEW + 2);
     }
@@ -236,8 +236,8 @@ mod tests {
     fn of_too_many_ranges_the_lowest_count_as_not_acknowledged_and_all_that_is_lost_is_sent_again() {
         let mut outstanding = Outstanding::default();
         for number in 0..10_000 {
-            outstanding.on_fate(Fate::Acked, &piece(20 * number, 20 * number + 10), |_| 0);
-            outstanding.on_fate(Fate::Lost, &piece(20 * number + 12, 20 * number + 18), |_| 0);
+            outstanding.on_fate(Fate::Acked, &piece(2, 20 * number..20 * number + 10), |_| 0);
+            outstanding.on_fate(Fate::Lost, &piece(2, 20 * number + 12..20 * number + 18), |_| 0);
         }
         let stream = &outstanding.others[&2];
         assert!(stream.acked.len() <= 1024 && stream.lost.len() <= 1024);
@@ -266,9 +266,7 @@ mod tests {
             let mut outstanding = Outstanding::default();
             let all = LaneBytes { lane, range: 0..30 };
             assert_eq!(outstanding.unacknowledged(&all), core::slice::from_ref(&all));
-            let mut carried = Carried::default();
-            carried.add_piece(lane, 10..20);
-            outstanding.on_fate(Fate::Acked, &carried, |_| 0);
+            outstanding.on_fate(Fate::Acked, &piece(lane, 10..20), |_| 0);
             let rest = [0..10, 20..30].map(|range| LaneBytes { lane, range });
             assert_eq!(outstanding.unacknowledged(&all), rest);
         }
@@ -278,7 +276,7 @@ mod tests {
     fn a_few_ranges_are_kept_apart_without_a_look_at_what_was_received() {
         let mut outstanding = Outstanding::default();
         for number in 0..FEW as u64 {
-            outstanding.on_fate(Fate::Acked, &piece(20 * number, 20 * number + 10), |_| unreachable!());
+            outstanding.on_fate(Fate::Acked, &piece(2, 20 * number..20 * number + 10), |_| unreachable!());
         }
         assert_eq!(outstanding.others[&2].acked.len(), FEW);
     }
@@ -300,15 +298,11 @@ mod tests {
     fn lanes_that_are_over_are_forgotten_when_there_are_many() {
         let mut outstanding = Outstanding::default();
         for lane in (0..=44).step_by(2) {
-            let mut carried = Carried::default();
-            carried.add_piece(lane, 0..10);
-            outstanding.on_fate(Fate::Lost, &carried, |_| 0);
+            outstanding.on_fate(Fate::Lost, &piece(lane, 0..10), |_| 0);
             outstanding.tidy(3, |lane| lane < 8);
         }
         assert_eq!(outstanding.others.len(), 2 * 3 + 16);
-        let mut carried = Carried::default();
-        carried.add_piece(46, 0..10);
-        outstanding.on_fate(Fate::Lost, &carried, |_| 0);
+        outstanding.on_fate(Fate::Lost, &piece(46, 0..10), |_| 0);
         outstanding.tidy(3, |lane| lane < 8);
         assert!(outstanding.others.keys().eq(&[2, 4, 6]));
         assert!(outstanding.lost.iter().eq(&[0, 2, 4, 6]));
