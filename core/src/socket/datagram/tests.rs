@@ -12,7 +12,7 @@ use super::carried::LaneBytes;
 use crate::config::Config;
 use crate::ids::{LaneId, LinkId, LinkKind};
 use crate::link::LinkAction;
-use crate::message::{Message, Received};
+use crate::message::{Message, Received, SendOptions};
 use crate::server::{Server, ServerEvent, SocketId};
 use crate::socket::{Socket, State};
 use crate::time::Time;
@@ -96,6 +96,19 @@ impl Pair {
 
 fn ping(out: &mut BytesMut) {
     Frame::Ping(7).encode(out);
+}
+
+/// All that the client has to send now.
+fn flight(client: &mut Socket, now: Time, link: LinkId) -> Vec<Bytes> {
+    while client.poll_link_action().is_some() || client.poll_event().is_some() {}
+    core::iter::from_fn(|| client.poll_transmit(now, link)).map(|datagram| datagram.segments().concat().into()).collect()
+}
+
+/// What a datagram of the short form carries.
+fn frames(datagram: &Bytes) -> Vec<DatagramFrame> {
+    let Some(Datagram::Short(packet)) = Datagram::decode(datagram) else { return Vec::new() };
+    let mut rest = packet.frames;
+    core::iter::from_fn(|| DatagramFrame::decode(&mut rest).unwrap()).collect()
 }
 
 #[test]
@@ -295,4 +308,90 @@ fn who_has_only_copies_left_that_are_of_no_use_has_nothing_to_send() {
     assert!(pair.client.poll_transmit(pair.now, LINK).is_some());
     assert!(pair.client.poll_transmit(pair.now, LINK).is_none());
     assert!(pair.client.link.as_ref().unwrap().datagram.as_ref().unwrap().recovery.is_app_limited());
+}
+
+#[test]
+fn an_address_that_is_not_proven_is_asked_once_and_gets_three_times_what_came() {
+    let mut pair = Pair::new();
+    let (kind, there, now) = (LinkKind::Datagram { mtu: 1200 }, LinkId(2), pair.now);
+    for _ in 0..100 {
+        pair.server.socket_mut(pair.socket).unwrap().send(now, LaneId::MAIN, Message::new(vec![1; 500])).unwrap();
+    }
+    pair.client.reconnect_now(now);
+    pair.client.handle_link_up(now, there, kind);
+    pair.server.handle_link_up(now, there, kind);
+    let hello = flight(&mut pair.client, now, there).remove(0);
+    let most = 3 * hello.len();
+    pair.server.handle_bytes(now, there, hello);
+    let mut told: Vec<Bytes> = Vec::new();
+    while let Some(datagram) = pair.server.poll_transmit(now, there) {
+        told.push(datagram.segments().concat().into());
+    }
+    let sent: usize = told.iter().map(Bytes::len).sum();
+    assert!(sent <= most && sent + 128 > most, "{sent} of {most}");
+    let asked = told.iter().flat_map(frames).filter(|frame| matches!(frame, DatagramFrame::Challenge(_))).count();
+    assert_eq!(asked, 1);
+    // What is left waits for room alone: nobody is to call for it.
+    let socket = pair.server_socket();
+    let link = socket.link.as_ref().unwrap();
+    let datagram = link.datagram.as_ref().unwrap();
+    assert!(socket.has_datagram_content(link, datagram) && datagram.may_send(now) && datagram.room() == 0);
+    assert!(!socket.has_output());
+}
+
+#[test]
+fn while_the_pacer_keeps_all_back_only_acknowledgements_leave() {
+    let mut pair = Pair::new();
+    let now = pair.now;
+    (0..20).for_each(|_| pair.client.send(now, LaneId::MAIN, Message::new(vec![1; 500])).unwrap());
+    flight(&mut pair.client, now, LINK);
+    pair.client.send_volatile(now, LaneId::MAIN, "now or never".into()).unwrap();
+    assert_eq!(flight(&mut pair.client, now, LINK), Vec::<Bytes>::new());
+    pair.server.socket_mut(pair.socket).unwrap().send(now, LaneId::MAIN, "news".into()).unwrap();
+    let datagram = pair.server.poll_transmit(now, LINK).unwrap().segments().concat();
+    pair.client.handle_bytes(now, LINK, datagram);
+    pair.client.link.as_mut().unwrap().datagram.as_mut().unwrap().ack_now = true;
+    let told: Vec<DatagramFrame> = flight(&mut pair.client, now, LINK).iter().flat_map(frames).collect();
+    assert!(matches!(&told[..], [DatagramFrame::Ack(_)]), "{told:?}");
+}
+
+#[test]
+fn before_the_answer_nothing_is_probed_but_the_hello() {
+    let mut pair = Pair::new();
+    let there = LinkId(2);
+    pair.client.reconnect_now(pair.now);
+    pair.client.handle_link_up(pair.now, there, LinkKind::Datagram { mtu: 1200 });
+    pair.client.send(pair.now, LaneId::MAIN, "early".into()).unwrap();
+    let first = flight(&mut pair.client, pair.now, there);
+    assert_eq!(first.iter().flat_map(frames).count(), 1, "{first:?}");
+    let mut repeated = 0;
+    while pair.client.state() == State::Connecting && repeated < 3 {
+        pair.now = pair.client.poll_timeout().unwrap().at;
+        pair.client.handle_timeout(pair.now);
+        let said = flight(&mut pair.client, pair.now, there);
+        assert!(said.iter().all(|datagram| frames(datagram).is_empty()), "{said:?}");
+        repeated += said.len();
+    }
+    assert_eq!(repeated, 3);
+}
+
+#[test]
+fn a_prompt_never_makes_a_datagram_larger_than_the_link_takes() {
+    let mut pair = Pair::new();
+    let options = SendOptions { receipt: true, ..SendOptions::default() };
+    for size in 1100..1200 {
+        pair.client.send_with(pair.now, LaneId::MAIN, Message::new(vec![1; size]), &options).unwrap();
+        let mut prompts = 0;
+        for datagram in flight(&mut pair.client, pair.now, LINK) {
+            assert!(datagram.len() <= 1200, "{} bytes", datagram.len());
+            let frames = frames(&datagram).into_iter();
+            prompts += frames.filter(|frame| matches!(frame, DatagramFrame::Common(Frame::Prompt { .. }))).count();
+            pair.server.handle_bytes(pair.now, LINK, datagram);
+        }
+        assert_eq!(prompts, 1, "{size}");
+        let received = pair.server.socket_mut(pair.socket).unwrap().recv(pair.now, LaneId::MAIN);
+        assert!(matches!(received, Some(Received::Message(_))), "{received:?}");
+        pair.exchange();
+        pair.now = pair.now + Duration::from_millis(100);
+    }
 }
