@@ -231,6 +231,39 @@ fn a_server_goes_away_once() {
 }
 
 #[test]
+fn what_is_held_is_kept_when_a_new_link_brings_the_announcement_again() {
+    let mut scene = Scene::new();
+    scene.world.send(scene.client, "held").unwrap();
+    scene.world.break_link(scene.world.link_of(scene.client).unwrap(), Break::Reset);
+    scene.world.run_for(5 * SECOND);
+    assert_eq!(scene.world.socket(scene.client).stats().resumes, 1);
+    assert_eq!(scene.moved(), ["held"]);
+}
+
+#[test]
+fn a_socket_that_is_closed_in_a_drain_does_not_open_again_when_the_drain_fails() {
+    let mut config = reopening();
+    config.close_timeout = 60 * SECOND;
+    let mut world = World::new(1);
+    let old = world.serve(ADDRESS, ServerConfig::default());
+    world.serve("elsewhere", ServerConfig::default());
+    let (client, _) = world.connected(config);
+    world.send(client, "unread").unwrap();
+    world.run_for(SECOND);
+    world.command(old, |server, now| server.go_away(now, 5 * SECOND, "elsewhere")).unwrap();
+    world.run_for(SECOND);
+    world.close(client, 7, "done");
+    world.conditions.dialling = Dialling::Silent;
+    world.break_link(world.link_of(client).unwrap(), Break::Stall);
+    world.run_for(10 * SECOND);
+    let closed = world.closed(client).expect("an end");
+    assert!(!closed.clean, "{closed:?}");
+    let back = world.with(client, |socket, now| socket.take_unconfirmed(now));
+    assert_eq!(back.iter().map(|item| &item.message.payload[..]).collect::<Vec<_>>(), [b"unread"]);
+    assert!(!world.dials().iter().any(|(.., address)| &**address == "elsewhere"));
+}
+
+#[test]
 fn the_end_of_the_main_lane_moves_with_what_stands_before_it() {
     let mut scene = Scene::new();
     let client = scene.client;
@@ -253,7 +286,7 @@ fn a_server_that_closes_as_it_goes_away_is_followed_by_a_new_session() {
     let old = world.serve(ADDRESS, ServerConfig::default());
     world.serve("elsewhere", ServerConfig::default());
     let (client, server) = world.connected(reopening());
-    world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+    let asked = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
     world.run_for(SECOND);
     let Some(Received::Ask(..)) = world.recv(server) else { panic!("no ask") };
     world.command(old, |server, now| server.go_away(now, 20 * SECOND, "elsewhere")).unwrap();
@@ -264,6 +297,9 @@ fn a_server_that_closes_as_it_goes_away_is_followed_by_a_new_session() {
     world.run_for(5 * SECOND);
     assert_eq!(world.closed(client), None);
     assert_eq!(world.socket(client).incarnation(), Incarnation(1));
+    assert!(world.events(client).contains(&Event::ReplyReadable(asked)));
+    let answer = world.with(client, |socket, now| socket.recv_reply(now, asked));
+    assert_eq!(answer, Some(Reply::Failed(AskError::NoReply)));
     let next = world.wait_for_peer(client, 5 * SECOND);
     world.run_for(SECOND);
     assert_eq!(world.texts(next), ["held"]);

@@ -8,11 +8,14 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::carried::LaneBytes;
+use super::Path;
+use super::carried::{Carried, LaneBytes};
+use crate::code::CloseReason;
 use crate::config::Config;
 use crate::ids::{LaneId, LinkId, LinkKind};
 use crate::link::LinkAction;
 use crate::message::{Message, Received, SendOptions};
+use crate::recovery::{Asks, Fate, MAX_ACK_RANGES};
 use crate::server::{Server, ServerEvent, SocketId};
 use crate::socket::{Socket, State};
 use crate::time::Time;
@@ -101,7 +104,9 @@ fn ping(out: &mut BytesMut) {
 /// All that the client has to send now.
 fn flight(client: &mut Socket, now: Time, link: LinkId) -> Vec<Bytes> {
     while client.poll_link_action().is_some() || client.poll_event().is_some() {}
-    core::iter::from_fn(|| client.poll_transmit(now, link)).map(|datagram| datagram.segments().concat().into()).collect()
+    core::iter::from_fn(|| client.poll_transmit(now, link))
+        .map(|datagram| datagram.segments().concat().into())
+        .collect()
 }
 
 /// What a datagram of the short form carries.
@@ -350,7 +355,9 @@ fn while_the_pacer_keeps_all_back_only_acknowledgements_leave() {
     pair.server.socket_mut(pair.socket).unwrap().send(now, LaneId::MAIN, "news".into()).unwrap();
     let datagram = pair.server.poll_transmit(now, LINK).unwrap().segments().concat();
     pair.client.handle_bytes(now, LINK, datagram);
-    pair.client.link.as_mut().unwrap().datagram.as_mut().unwrap().ack_now = true;
+    let link = pair.client.link.as_mut().unwrap();
+    link.pending.closed = true;
+    link.datagram.as_mut().unwrap().ack_now = true;
     let told: Vec<DatagramFrame> = flight(&mut pair.client, now, LINK).iter().flat_map(frames).collect();
     assert!(matches!(&told[..], [DatagramFrame::Ack(_)]), "{told:?}");
 }
@@ -394,4 +401,57 @@ fn a_prompt_never_makes_a_datagram_larger_than_the_link_takes() {
         pair.exchange();
         pair.now = pair.now + Duration::from_millis(100);
     }
+}
+
+#[test]
+fn an_ack_names_as_many_ranges_as_there_is_room_for() {
+    for (received, named) in [(400, MAX_ACK_RANGES), (50, 18)] {
+        let mut pair = Pair::new();
+        let now = pair.now;
+        let datagram = pair.client.link.as_mut().unwrap().datagram.as_mut().unwrap();
+        datagram.path = Some(Path { challenge: [0; 8], due: false, received, sent: 0, is_full: false });
+        for number in 1..=40 {
+            datagram.arrivals.on_received(datagram.local(now), 300 * number, Asks::Ack);
+        }
+        datagram.ack_now = true;
+        let packet = pair.client.poll_transmit(now, LINK).unwrap().segments().concat().into();
+        let [DatagramFrame::Ack(ack)] = &frames(&packet)[..] else { panic!("{packet:?}") };
+        assert_eq!(ack.ranges().count(), named);
+        assert!(packet.len() <= 3 * received, "{} bytes", packet.len());
+    }
+}
+
+#[test]
+fn a_farewell_leaves_where_there_is_room_for_it() {
+    let room = 150;
+    let mut sizes = Vec::new();
+    for length in 100..150 {
+        let mut pair = Pair::new();
+        let datagram = pair.client.link.as_mut().unwrap().datagram.as_mut().unwrap();
+        datagram.path = Some(Path { challenge: [0; 8], due: false, received: room / 3, sent: 0, is_full: false });
+        let reason = CloseReason::app(7, "x".repeat(length));
+        pair.client.abort(pair.now, reason.clone());
+        let said = flight(&mut pair.client, pair.now, LINK);
+        sizes.extend(said.iter().map(Bytes::len));
+        let leaves = !said.is_empty();
+        said.into_iter().for_each(|datagram| pair.server.handle_bytes(pair.now, LINK, datagram));
+        let closed = pair.server_socket().closed().map(|closed| closed.remote.clone());
+        assert_eq!(closed, leaves.then_some(Some(reason)));
+    }
+    assert!((1..50).contains(&sizes.len()), "{sizes:?}");
+    assert_eq!(sizes.last(), Some(&room));
+}
+
+#[test]
+fn what_was_lost_goes_once_again_where_little_is_lost() {
+    let mut pair = Pair::new();
+    pair.client.send(pair.now, LaneId::MAIN, "lost".into()).unwrap();
+    let lost = frames(&flight(&mut pair.client, pair.now, LINK)[0]);
+    let [.., DatagramFrame::Common(Frame::Data { payload, .. })] = &lost[..] else { panic!("{lost:?}") };
+    let mut carried = Carried::default();
+    carried.add_piece(0, 0..payload.len() as u64);
+    let datagram = pair.client.link.as_mut().unwrap().datagram.as_mut().unwrap();
+    datagram.outstanding.on_fate(Fate::Lost, &carried, |_| 0);
+    let again: Vec<DatagramFrame> = flight(&mut pair.client, pair.now, LINK).iter().flat_map(frames).collect();
+    assert_eq!(again[..], lost[lost.len() - 1..]);
 }
