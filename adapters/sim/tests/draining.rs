@@ -341,6 +341,48 @@ fn what_is_held_for_the_next_session_does_not_keep_answers_from_leaving() {
     assert!(!events.iter().any(|event| matches!(event, Event::SessionLost(_))), "{answer:?} {events:?}");
 }
 
+#[test]
+fn an_answer_that_had_no_credit_yet_leaves_in_the_old_session_and_what_stands_around_it_in_the_next() {
+    let mut server_config = ServerConfig::default();
+    server_config.socket.max_message = 1000;
+    server_config.socket.max_headers = 100;
+    server_config.socket.max_lanes = 1;
+    server_config.socket.receive_buffer = 40_000;
+    let mut world = World::new(1);
+    let old = world.serve(ADDRESS, server_config);
+    let next = world.serve("elsewhere", ServerConfig::default());
+    let mut config = reopening();
+    config.max_message = 1000;
+    let (client, server) = world.connected(config);
+    let asked = world.with(server, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
+    world.run_for(SECOND);
+    let Some(Received::Ask(question, _)) = world.recv(client) else { panic!("no ask") };
+    (0..100).for_each(|number| world.send(client, format!("{number:900}")).unwrap());
+    world.run_for(SECOND);
+    world.send(client, "before").unwrap();
+    world.with(client, |socket, now| socket.reply(now, question, "!".into(), false)).unwrap();
+    world.send(client, "after").unwrap();
+    world.command(old, |server, now| server.go_away(now, 20 * SECOND, "elsewhere")).unwrap();
+    world.run_for(SECOND);
+    let (mut read, mut answer) = (Vec::new(), None);
+    for _ in 0..5 {
+        read.extend(world.texts(server));
+        world.run_for(SECOND);
+        answer = answer.or(world.with(server, |socket, now| socket.recv_reply(now, asked)));
+    }
+    assert_eq!(answer, Some(Reply::Answer { message: "!".into(), more: false }));
+    world.run_until("moved", 5 * SECOND, |world| world.server(next).len() == 1);
+    let end = world.wait_for_peer(client, 5 * SECOND);
+    world.run_for(SECOND);
+    read.retain(|text| text != "(finished)");
+    let moved = world.texts(end);
+    assert!(!read.is_empty() && moved.len() > 2, "{} and {}", read.len(), moved.len());
+    let all: Vec<&str> = read.iter().chain(&moved).map(|text| text.trim_start()).collect();
+    let mut written: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    written.extend(["before".into(), "after".into()]);
+    assert_eq!(all, written);
+}
+
 /// A drain takes longer than a close may, and then the server's application closes for a reason of its own.
 fn a_close_in_a_long_drain(server_config: ServerConfig) {
     let mut world = World::new(1);
