@@ -52,6 +52,24 @@ fn a_slow_line_makes_the_writer_wait_and_the_waiting_is_seen() {
 }
 
 #[test]
+fn a_message_that_takes_the_line_minutes_is_waited_for() {
+    for link in [Link::Stream, Link::Datagram] {
+        let report = run(&Scenario { link, messages: 1, size: 2_000_000, rate: 0.1, ..Scenario::default() });
+        assert!(report.seconds > 160.0, "{report:?}");
+    }
+}
+
+#[test]
+fn where_nothing_is_said_of_the_queue_it_holds_a_round_trip_and_ten_datagrams_at_least() {
+    let scenario = Scenario { link: Link::Datagram, messages: 400, size: 1_000, rate: 1.0, ..Scenario::default() };
+    for (rtt, queue) in [(10.0, 10 * 1_428), (400.0, 50_000)] {
+        let report = run(&Scenario { rtt, ..scenario.clone() });
+        assert_eq!(report, run(&Scenario { rtt, queue: Some(queue), ..scenario.clone() }));
+        assert_ne!(report, run(&Scenario { rtt, queue: Some(queue - 1_000), ..scenario.clone() }));
+    }
+}
+
+#[test]
 fn a_stream_is_cut_again_and_again_and_loses_nothing() {
     let report = run(&Scenario { messages: 2_000, interval: 1_000, cut_every: Some(250.0), ..Scenario::default() });
     assert!(report.cuts >= 4 && report.resumes >= 4, "{report:?}");

@@ -13,10 +13,10 @@ Fields of --json, in virtual time:
   seconds                 from the first write to the last delivery
   p50_ms, p99_ms, p999_ms from write to delivery: half of all messages, 99 %, 99.9 % within this
   payload_bytes           of the messages delivered
-  wire_bytes              that the line took from the sender, with 28 for the headers of each datagram
+  wire_bytes              that the sender sent, with 28 for the headers of each datagram, lost ones included
   datagrams               in both directions; 0 on a stream link
   ack_datagrams           those of them without message bytes, handshakes included
-  retransmitted_bytes     of messages, that the line took from the sender again
+  retransmitted_bytes     of messages, that the sender sent again
   cuts, resumes           how often the link was cut and the session resumed";
 
 /// Run two sockets over a simulated link, in virtual time
@@ -53,7 +53,7 @@ pub(crate) struct Sim {
     #[arg(long, value_name = "MBIT")]
     rate: Option<f64>,
     /// Bytes that may wait before the line: then a datagram is lost, and the writer of a stream waits; of a stream
-    /// up to one segment of 1448 bytes more [default: what the line carries in one round trip]
+    /// up to one segment of 1448 bytes more [default: what the line carries in one round trip, and ten datagrams at least]
     #[arg(long, value_name = "BYTES")]
     queue: Option<usize>,
     /// The largest datagram, without the 28 bytes of its headers [default: 1400]
@@ -89,7 +89,8 @@ pub(crate) struct Sim {
     /// Print the result as one line with one JSON object, of the fields below
     #[arg(long)]
     pub(crate) json: bool,
-    /// Draw what happened as a time-sequence diagram; of up to a million messages and two gigabytes
+    /// Draw what happened as a time-sequence diagram; of up to a million messages, two gigabytes
+    /// and about ten thousand cuts
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
 }
@@ -147,8 +148,13 @@ impl Sim {
 fn can_be_drawn(scenario: &Scenario) -> Result<(), Failure> {
     const MESSAGES: u64 = 1_000_000;
     const BYTES: u64 = 2_000_000_000;
-    let bytes = scenario.messages.saturating_mul(scenario.size as u64);
-    for (count, what, limit) in [(scenario.messages, "messages", MESSAGES), (bytes, "bytes", BYTES)] {
+    const CUTS: u64 = 10_000;
+    let Scenario { messages, interval, rate, .. } = scenario;
+    let bytes = messages.saturating_mul(scenario.size as u64);
+    // It takes no less than the writing, and the line.
+    let millis = (messages.saturating_mul(*interval) as f64 / 1e3).max(bytes as f64 * 8.0 / (rate * 1e3));
+    let cuts = scenario.cut_every.map_or(0, |every| (millis / every) as u64);
+    for (count, what, limit) in [(*messages, "messages", MESSAGES), (bytes, "bytes", BYTES), (cuts, "cuts", CUTS)] {
         if count > limit {
             return Err(Failure::usage(format_args!("--svg draws no run of {count} {what}: {limit} are the most")));
         }

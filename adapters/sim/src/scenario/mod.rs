@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use steadfast::{Config, LinkKind};
 
-use crate::net::{Carriage, Path, PathError};
+use crate::net::{Carriage, DATAGRAM_OVERHEAD, Path, PathError};
 pub use report::Report;
 pub use run::{Outcome, Problem};
 
@@ -36,7 +36,7 @@ pub struct Scenario {
     pub link: Link,
     /// How many messages are sent; 100 GB together, and within a million seconds, at most. Default 1,000.
     pub messages: u64,
-    /// The bytes of each message, at least 1. Default 1,024.
+    /// The bytes of each message, at least 1, and no more than the line carries in an hour. Default 1,024.
     pub size: usize,
     /// Microseconds between the writes of two messages; 0, the default: as fast as the socket takes them.
     pub interval: u64,
@@ -49,7 +49,7 @@ pub struct Scenario {
     /// Bytes that wait in front of the line in each direction, and of a stream up to one segment (1,448 bytes) more. What
     /// comes then is lost if it is a datagram; a stream's writer keeps it, and loses it when the link is cut. As long as it
     /// is not, a stream is as fast with a short queue as with a long one: what is not in it waits before it. Default: as
-    /// many as the line carries in one round trip.
+    /// many as the line carries in one round trip, and ten of the largest datagrams at least.
     pub queue: Option<usize>,
     /// The largest datagram in bytes, without its headers: 1,200 to 65,507, as UDP over IPv4 carries. Default 1,400.
     pub mtu: Option<usize>,
@@ -150,6 +150,11 @@ const MTU: usize = 1_400;
 const MOST_BYTES: u64 = 100_000_000_000;
 /// The most microseconds in which they are written.
 const MOST_TIME: u64 = 1_000_000_000_000;
+/// The longest that the line may take for one of them.
+const LONGEST_MESSAGE: Duration = Duration::from_secs(3600);
+/// How many of the largest datagrams a queue takes at least where nothing is said of it: fewer make a path lose what no path
+/// would.
+const SHORTEST_QUEUE: usize = 10;
 /// How many bytes are repeated for 100 new ones, at most, where latency matters most.
 const REDUNDANCY: u32 = 200;
 
@@ -160,14 +165,14 @@ impl Scenario {
     /// Names the first field that is out of its range, or says something that a stream link cannot have: see
     /// [`Path::check`].
     pub fn check(&self) -> Result<(), ScenarioError> {
-        within("messages", self.messages as f64, 1.0, 10e6)?;
-        within("size", self.size as f64, 1.0, Config::default().max_message as f64)?;
-        within("interval", self.interval as f64, 0.0, 1e9)?;
-        self.ends_in_time()?;
+        within("messages", self.messages, 1, 10_000_000)?;
+        within("size", self.size, 1, Config::default().max_message)?;
+        within("interval", self.interval, 0, 1_000_000_000)?;
         within("rtt", self.rtt, 0.0, 60_000.0)?;
         within("rate", self.rate, 0.001, 1e6)?;
         within("reorder-delay", self.reorder_delay, 0.0, 60_000.0)?;
-        within("mtu", self.mtu() as f64, 1_200.0, 65_507.0)?;
+        within("mtu", self.mtu(), 1_200, 65_507)?;
+        self.ends_in_time()?;
         self.cut_every.map_or(Ok(()), |every| within("cut-every", every, 1.0, 1e9))?;
         if self.mtu.is_some() && self.link == Link::Stream {
             let problem = "is for datagram links: a stream's transport cuts it into packets as it must".into();
@@ -184,10 +189,22 @@ impl Scenario {
             format!("is {messages}, of {size} bytes: {bytes} bytes, and no more than {MOST_BYTES} are sent in one run")
         } else if micros > MOST_TIME {
             format!("is {messages}, every {interval} µs: {micros} µs, and no run writes for more than {MOST_TIME}")
+        } else if self.line_time() > LONGEST_MESSAGE {
+            let (seconds, rate) = (self.line_time().as_secs(), self.rate);
+            let problem = format!(
+                "is {size} bytes, for which {rate} Mbit/s need {seconds} s: {} are the most",
+                LONGEST_MESSAGE.as_secs()
+            );
+            return Err(ScenarioError { what: "size", problem });
         } else {
             return Ok(());
         };
         Err(ScenarioError { what: "messages", problem })
+    }
+
+    /// How long the line takes for the bytes of one message.
+    pub(crate) fn line_time(&self) -> Duration {
+        Duration::from_secs_f64(self.size as f64 * 8.0 / (self.rate * 1e6))
     }
 
     /// One direction, when the harm has begun.
@@ -206,7 +223,8 @@ impl Scenario {
     /// One direction, before.
     pub(crate) fn calm_path(&self) -> Path {
         let rate = self.rate * 1e6 / 8.0;
-        let queue = self.queue.unwrap_or((rate * self.rtt / 1000.0) as usize);
+        let largest = self.mtu() + DATAGRAM_OVERHEAD;
+        let queue = self.queue.unwrap_or(((rate * self.rtt / 1000.0) as usize).max(SHORTEST_QUEUE * largest));
         Path { delay: millis(self.rtt / 2.0), bottleneck: Some((rate as u64, queue)), ..Path::default() }
     }
 
@@ -240,7 +258,12 @@ impl Scenario {
     }
 }
 
-fn within(what: &'static str, value: f64, least: f64, most: f64) -> Result<(), ScenarioError> {
+fn within<T: PartialOrd + Copy + fmt::Display>(
+    what: &'static str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), ScenarioError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

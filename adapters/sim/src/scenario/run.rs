@@ -14,7 +14,7 @@ use crate::scenario::{Report, Scenario, ScenarioError, millis};
 use crate::trace::Trace;
 use crate::world::{ADDRESS, End, Wires, World};
 
-/// How long nothing may come before a run is given up, in virtual time.
+/// How long nothing may come before a run is given up, in virtual time, beside twice what the line needs for a message.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many bytes of a stream arrive at once: what TCP puts into a packet on an Ethernet.
 const SEGMENT: usize = 1_448;
@@ -37,8 +37,8 @@ pub struct Outcome {
 pub enum Problem {
     /// The sockets did not become ready: what came of the last attempt, if one has ended.
     NotReady(Option<String>),
-    /// Nothing was delivered for two minutes.
-    Stuck,
+    /// Nothing was delivered for so long: two minutes, and twice what the line needs for a message.
+    Stuck(Duration),
     /// The session was lost, or expired on one side: why, and how many messages were unconfirmed.
     SessionLost(String, usize),
     /// A socket has closed.
@@ -58,7 +58,7 @@ impl fmt::Display for Problem {
                 f.write_str("the sockets did not become ready within two minutes")?;
                 last.as_ref().map_or(Ok(()), |last| write!(f, "; the last attempt: {last}"))
             }
-            Problem::Stuck => f.write_str("nothing was delivered for two minutes"),
+            Problem::Stuck(time) => write!(f, "nothing was delivered for {} s", time.as_secs()),
             Problem::SessionLost(reason, count) => {
                 write!(f, "session lost: {reason}; {count} messages are unconfirmed")
             }
@@ -149,14 +149,15 @@ impl Run {
         }
         world.restart_traffic();
         self.talk = Talk::new(scenario, self.client, world.now());
-        let mut limit = world.now() + PATIENCE;
+        let patience = PATIENCE + 2 * scenario.line_time();
+        let mut limit = world.now() + patience;
         while !self.talk.is_over() {
             let before = self.talk.books.delivered;
             world.run_app_until(&mut self.talk, limit, |_, talk| talk.is_over() || talk.books.delivered > before);
             if self.talk.books.delivered == before && self.talk.problem.is_none() {
-                return Some(Problem::Stuck);
+                return Some(Problem::Stuck(patience));
             }
-            limit = world.now().max(self.waits_until(world)) + PATIENCE;
+            limit = world.now().max(self.waits_until(world)) + patience;
         }
         if self.talk.problem.is_some() {
             return self.talk.problem.clone();

@@ -117,7 +117,7 @@ mod tests {
         let scenario = Scenario { messages: 20, loss: 1.0, link: Link::Datagram, ..Scenario::default() };
         let outcome = scenario.run_recorded().expect("a scenario that can be");
         let picture = draw(&scenario, &outcome.report, outcome.problem.as_ref(), &outcome.trace.expect("recorded"));
-        for part in ["nothing was delivered for two minutes", "the link is given up, and what follows"] {
+        for part in ["nothing was delivered for 120 s", "the link is given up, and what follows"] {
             assert!(picture.contains(part), "`{part}` is missing");
         }
     }
