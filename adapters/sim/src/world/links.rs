@@ -104,7 +104,41 @@ impl World {
         &mut self.network
     }
 
-    /// What is written from now on to links of any client passes these nodes.
+    /// What is written from now on to links of any client passes these nodes, whatever [`World::wire_client`] said before.
+    ///
+    /// Datagrams of which a tenth is lost, and of which none gets through for three seconds:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast::{Config, LinkKind, ServerConfig};
+    /// use steadfast_sim::net::{Carriage, Partition, Path};
+    /// use steadfast_sim::{ADDRESS, Wires, World};
+    ///
+    /// let mut world = World::new(7);
+    /// // What the sockets are told of their links: they write no longer datagrams than that.
+    /// world.conditions.kind = LinkKind::Datagram { mtu: 1_400 };
+    /// world.serve(ADDRESS, ServerConfig::default());
+    /// let (client, server) = world.connected(Config::default());
+    ///
+    /// let path = Path { delay: Duration::from_millis(20), loss: 0.1, ..Path::default() };
+    /// let partition = world.network().add(Partition::new());
+    /// // Each direction has nodes of its own, but for the partition, which both pass.
+    /// let mut lay = || -> Result<_, steadfast_sim::net::PathError> {
+    ///     let path = path.build(world.network(), Carriage::Datagram)?;
+    ///     Ok(std::iter::once(partition).chain(path).collect())
+    /// };
+    /// let wires = Wires { to_server: lay()?, to_client: lay()? };
+    /// world.wire(wires);
+    ///
+    /// let now = world.now();
+    /// world.network().node_mut::<Partition>(partition).part(now..now + Duration::from_secs(3));
+    /// world.send(client, "whatever happens").expect("room");
+    /// world.run_for(Duration::from_secs(2));
+    /// assert_eq!(world.texts(server), Vec::<String>::new());
+    /// world.run_for(Duration::from_secs(10));
+    /// assert_eq!(world.texts(server), ["whatever happens"]);
+    /// # Ok::<(), steadfast_sim::net::PathError>(())
+    /// ```
     pub fn wire(&mut self, wires: Wires) {
         self.wires.clear();
         self.wires.insert(None, wires);
