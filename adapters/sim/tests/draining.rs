@@ -12,6 +12,15 @@ use steadfast_sim::{ADDRESS, Break, Dialling, End, ServerIx, Side, World};
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
+/// A client at the first of two servers, of which the other is elsewhere.
+fn two_servers(config: Config, server_config: ServerConfig) -> (World, [ServerIx; 2], End, End) {
+    let mut world = World::new(1);
+    let old = world.serve(ADDRESS, server_config);
+    let next = world.serve("elsewhere", ServerConfig::default());
+    let (client, server) = world.connected(config);
+    (world, [old, next], client, server)
+}
+
 /// A client whose server goes away within 20 s and owes it an answer, so that the old session goes on.
 struct Scene {
     world: World,
@@ -26,10 +35,7 @@ impl Scene {
     fn new() -> Scene {
         let mut config = reopening();
         config.send_messages = 3;
-        let mut world = World::new(1);
-        let old = world.serve(ADDRESS, ServerConfig::default());
-        let next = world.serve("elsewhere", ServerConfig::default());
-        let (client, server) = world.connected(config);
+        let (mut world, [old, next], client, server) = two_servers(config, ServerConfig::default());
         let asked = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
         world.run_for(SECOND);
         let Some(Received::Ask(question, _)) = world.recv(server) else { panic!("no ask") };
@@ -244,10 +250,7 @@ fn what_is_held_is_kept_when_a_new_link_brings_the_announcement_again() {
 fn a_socket_that_is_closed_in_a_drain_does_not_open_again_when_the_drain_fails() {
     let mut config = reopening();
     config.close_timeout = 60 * SECOND;
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, ServerConfig::default());
-    world.serve("elsewhere", ServerConfig::default());
-    let (client, _) = world.connected(config);
+    let (mut world, [old, _], client, _) = two_servers(config, ServerConfig::default());
     world.send(client, "unread").unwrap();
     world.run_for(SECOND);
     world.command(old, |server, now| server.go_away(now, 5 * SECOND, "elsewhere")).unwrap();
@@ -282,10 +285,7 @@ fn reopening() -> Config {
 
 #[test]
 fn a_server_that_closes_as_it_goes_away_is_followed_by_a_new_session() {
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, ServerConfig::default());
-    world.serve("elsewhere", ServerConfig::default());
-    let (client, server) = world.connected(reopening());
+    let (mut world, [old, _], client, server) = two_servers(reopening(), ServerConfig::default());
     let asked = world.with(client, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
     world.run_for(SECOND);
     let Some(Received::Ask(..)) = world.recv(server) else { panic!("no ask") };
@@ -312,10 +312,7 @@ fn what_is_held_for_the_next_session_does_not_keep_answers_from_leaving() {
     config.send_buffer = 10_000;
     let mut server_config = ServerConfig::default();
     server_config.socket.max_message = 1000;
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, server_config.clone());
-    world.serve("elsewhere", server_config);
-    let (client, server) = world.connected(config);
+    let (mut world, [old, _], client, server) = two_servers(config, server_config);
     let asked = world.with(server, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
     world.run_for(SECOND);
     let Some(Received::Ask(question, _)) = world.recv(client) else { panic!("no ask") };
@@ -348,12 +345,9 @@ fn an_answer_that_had_no_credit_yet_leaves_in_the_old_session_and_what_stands_ar
     server_config.socket.max_headers = 100;
     server_config.socket.max_lanes = 1;
     server_config.socket.receive_buffer = 40_000;
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, server_config);
-    let next = world.serve("elsewhere", ServerConfig::default());
     let mut config = reopening();
     config.max_message = 1000;
-    let (client, server) = world.connected(config);
+    let (mut world, [old, next], client, server) = two_servers(config, server_config);
     let asked = world.with(server, |socket, now| socket.ask(now, LaneId::MAIN, "?".into(), None)).unwrap();
     world.run_for(SECOND);
     let Some(Received::Ask(question, _)) = world.recv(client) else { panic!("no ask") };
@@ -385,10 +379,7 @@ fn an_answer_that_had_no_credit_yet_leaves_in_the_old_session_and_what_stands_ar
 
 /// A drain takes longer than a close may, and then the server's application closes for a reason of its own.
 fn a_close_in_a_long_drain(server_config: ServerConfig) {
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, server_config);
-    world.serve("elsewhere", ServerConfig::default());
-    let (client, server) = world.connected(reopening());
+    let (mut world, [old, _], client, server) = two_servers(reopening(), server_config);
     world.send(client, "read late").unwrap();
     world.run_for(SECOND);
     world.command(old, |server, now| server.go_away(now, 60 * SECOND, "elsewhere")).unwrap();
@@ -417,10 +408,7 @@ fn a_close_of_the_server_in_a_long_drain_takes_its_time_at_the_client() {
 
 #[test]
 fn a_client_that_was_away_hears_that_its_draining_session_was_ended_for_another_reason() {
-    let mut world = World::new(1);
-    let old = world.serve(ADDRESS, ServerConfig::default());
-    world.serve("elsewhere", ServerConfig::default());
-    let (client, server) = world.connected(reopening());
+    let (mut world, [old, _], client, server) = two_servers(reopening(), ServerConfig::default());
     world.send(client, "never read").unwrap();
     world.run_for(SECOND);
     world.command(old, |server, now| server.go_away(now, 60 * SECOND, "elsewhere")).unwrap();

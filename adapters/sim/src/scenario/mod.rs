@@ -183,23 +183,27 @@ impl Scenario {
 
     /// Whether it is no more than can be waited for.
     fn ends_in_time(&self) -> Result<(), ScenarioError> {
-        let Scenario { messages, size, interval, .. } = self;
+        let Scenario { messages, size, interval, rate, .. } = self;
         let (bytes, micros) = (messages.saturating_mul(*size as u64), messages.saturating_mul(*interval));
-        let problem = if bytes > MOST_BYTES {
-            format!("is {messages}, of {size} bytes: {bytes} bytes, and no more than {MOST_BYTES} are sent in one run")
-        } else if micros > MOST_TIME {
-            format!("is {messages}, every {interval} µs: {micros} µs, and no run writes for more than {MOST_TIME}")
-        } else if self.line_time() > LONGEST_MESSAGE {
-            let (seconds, rate) = (self.line_time().as_secs(), self.rate);
+        let (line, longest) = (self.line_time(), LONGEST_MESSAGE.as_secs());
+        let (what, problem) = if bytes > MOST_BYTES {
             let problem = format!(
-                "is {size} bytes, for which {rate} Mbit/s need {seconds} s: {} are the most",
-                LONGEST_MESSAGE.as_secs()
+                "is {messages}, of {size} bytes: {bytes} bytes, and no more than {MOST_BYTES} are sent in one run"
             );
-            return Err(ScenarioError { what: "size", problem });
+            ("messages", problem)
+        } else if micros > MOST_TIME {
+            let problem =
+                format!("is {messages}, every {interval} µs: {micros} µs, and no run writes for more than {MOST_TIME}");
+            ("messages", problem)
+        } else if line > LONGEST_MESSAGE {
+            (
+                "size",
+                format!("is {size} bytes, for which {rate} Mbit/s need {} s: {longest} are the most", line.as_secs()),
+            )
         } else {
             return Ok(());
         };
-        Err(ScenarioError { what: "messages", problem })
+        Err(ScenarioError { what, problem })
     }
 
     /// How long the line takes for the bytes of one message.

@@ -8,8 +8,8 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Path;
 use super::carried::{Carried, LaneBytes};
+use super::{AMPLIFICATION, LEAST_ROOM, Path};
 use crate::code::CloseReason;
 use crate::config::Config;
 use crate::ids::{LaneId, LinkId, LinkKind};
@@ -326,14 +326,14 @@ fn an_address_that_is_not_proven_is_asked_once_and_gets_three_times_what_came() 
     pair.client.handle_link_up(now, there, kind);
     pair.server.handle_link_up(now, there, kind);
     let hello = flight(&mut pair.client, now, there).remove(0);
-    let most = 3 * hello.len();
+    let most = AMPLIFICATION * hello.len();
     pair.server.handle_bytes(now, there, hello);
     let mut told: Vec<Bytes> = Vec::new();
     while let Some(datagram) = pair.server.poll_transmit(now, there) {
         told.push(datagram.segments().concat().into());
     }
     let sent: usize = told.iter().map(Bytes::len).sum();
-    assert!(sent <= most && sent + 128 > most, "{sent} of {most}");
+    assert!(sent <= most && sent + LEAST_ROOM > most, "{sent} of {most}");
     let asked = told.iter().flat_map(frames).filter(|frame| matches!(frame, DatagramFrame::Challenge(_))).count();
     assert_eq!(asked, 1);
     // What is left waits for room alone: nobody is to call for it.
@@ -417,7 +417,7 @@ fn an_ack_names_as_many_ranges_as_there_is_room_for() {
         let packet = pair.client.poll_transmit(now, LINK).unwrap().segments().concat().into();
         let [DatagramFrame::Ack(ack)] = &frames(&packet)[..] else { panic!("{packet:?}") };
         assert_eq!(ack.ranges().count(), named);
-        assert!(packet.len() <= 3 * received, "{} bytes", packet.len());
+        assert!(packet.len() <= AMPLIFICATION * received, "{} bytes", packet.len());
     }
 }
 
@@ -428,7 +428,8 @@ fn a_farewell_leaves_where_there_is_room_for_it() {
     for length in 100..150 {
         let mut pair = Pair::new();
         let datagram = pair.client.link.as_mut().unwrap().datagram.as_mut().unwrap();
-        datagram.path = Some(Path { challenge: [0; 8], due: false, received: room / 3, sent: 0, is_full: false });
+        datagram.path =
+            Some(Path { challenge: [0; 8], due: false, received: room / AMPLIFICATION, sent: 0, is_full: false });
         let reason = CloseReason::app(7, "x".repeat(length));
         pair.client.abort(pair.now, reason.clone());
         let said = flight(&mut pair.client, pair.now, LINK);
